@@ -14,12 +14,11 @@
 namespace fairlead::api {
 
 // Any object of the feed. Immutable and shared by every snapshot that holds it.
-using Object =
-    std::variant<std::shared_ptr<const Namespace>, std::shared_ptr<const Node>,
-                 std::shared_ptr<const Pod>, std::shared_ptr<const Service>,
-                 std::shared_ptr<const EndpointSlice>, std::shared_ptr<const Ingress>,
-                 std::shared_ptr<const IngressClass>, std::shared_ptr<const Secret>,
-                 std::shared_ptr<const ConfigMap>>;  // alternatives in the order of Kind
+using Object = std::variant<std::shared_ptr<const Namespace>, std::shared_ptr<const Node>,
+                            std::shared_ptr<const Pod>, std::shared_ptr<const Service>,
+                            std::shared_ptr<const EndpointSlice>, std::shared_ptr<const Ingress>,
+                            std::shared_ptr<const IngressClass>, std::shared_ptr<const Secret>,
+                            std::shared_ptr<const ConfigMap>>;  // alternatives in the order of Kind
 
 inline Kind kind_of(const Object& object) { return static_cast<Kind>(object.index()); }
 const Meta& meta_of(const Object& object);

@@ -13,8 +13,8 @@ namespace fairlead::api {
 struct UsableEndpoint {
   Ip ip;
   uint16_t port = 0;
-  const Endpoint* endpoint = nullptr;   // into the slice that was passed in
-  bool local = false;                   // on `node_name`
+  const Endpoint* endpoint = nullptr;  // into the slice that was passed in
+  bool local = false;                  // on `node_name`
   friend bool operator==(const UsableEndpoint& a, const UsableEndpoint& b) {
     return a.ip == b.ip && a.port == b.port && a.local == b.local;
   }

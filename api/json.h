@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 
@@ -12,8 +13,14 @@ namespace fairlead {
 namespace json = boost::json;
 
 // Text to value. Limits: depth 64 (as the API server's), whole text one value. The error says the
-// byte offset and what was wrong.
-Result<json::value> parse_json(std::string_view text);
+// byte offset and what was wrong. Of duplicate keys the last one wins.
+Result<json::value> parse_json(std::string_view text, json::storage_ptr storage = {});
+inline constexpr size_t max_json_depth = 64;
+
+// The paths ("spec.ports[0].name") of keys that their object already had, in text order and at most
+// 100 of them: what strict field validation reports. Text that is no JSON gives those before the
+// error.
+std::vector<std::string> duplicate_fields(std::string_view text);
 
 // A member of an object by path: find(value, "metadata", "name"); nullptr when absent or when a
 // step is not an object. No allocation.

@@ -9,8 +9,17 @@
 
 namespace fairlead::api {
 
-enum class Kind { namespace_, node, pod, service, endpoint_slice, ingress, ingress_class, secret,
-                  config_map };
+enum class Kind {
+  namespace_,
+  node,
+  pod,
+  service,
+  endpoint_slice,
+  ingress,
+  ingress_class,
+  secret,
+  config_map
+};
 inline constexpr size_t kind_count = 9;
 
 struct KindInfo {
@@ -21,7 +30,7 @@ struct KindInfo {
   bool namespaced;
 };
 
-std::span<const KindInfo, kind_count> kinds();       // in the order of the enum
+std::span<const KindInfo, kind_count> kinds();  // in the order of the enum
 const KindInfo& info(Kind kind);
 const KindInfo* find_kind(std::string_view api_version, std::string_view name);
 
@@ -30,14 +39,41 @@ std::string collection_path(const KindInfo& kind);
 
 template <class T>
 constexpr Kind kind_of();
-template <> constexpr Kind kind_of<Namespace>() { return Kind::namespace_; }
-template <> constexpr Kind kind_of<Node>() { return Kind::node; }
-template <> constexpr Kind kind_of<Pod>() { return Kind::pod; }
-template <> constexpr Kind kind_of<Service>() { return Kind::service; }
-template <> constexpr Kind kind_of<EndpointSlice>() { return Kind::endpoint_slice; }
-template <> constexpr Kind kind_of<Ingress>() { return Kind::ingress; }
-template <> constexpr Kind kind_of<IngressClass>() { return Kind::ingress_class; }
-template <> constexpr Kind kind_of<Secret>() { return Kind::secret; }
-template <> constexpr Kind kind_of<ConfigMap>() { return Kind::config_map; }
+template <>
+constexpr Kind kind_of<Namespace>() {
+  return Kind::namespace_;
+}
+template <>
+constexpr Kind kind_of<Node>() {
+  return Kind::node;
+}
+template <>
+constexpr Kind kind_of<Pod>() {
+  return Kind::pod;
+}
+template <>
+constexpr Kind kind_of<Service>() {
+  return Kind::service;
+}
+template <>
+constexpr Kind kind_of<EndpointSlice>() {
+  return Kind::endpoint_slice;
+}
+template <>
+constexpr Kind kind_of<Ingress>() {
+  return Kind::ingress;
+}
+template <>
+constexpr Kind kind_of<IngressClass>() {
+  return Kind::ingress_class;
+}
+template <>
+constexpr Kind kind_of<Secret>() {
+  return Kind::secret;
+}
+template <>
+constexpr Kind kind_of<ConfigMap>() {
+  return Kind::config_map;
+}
 
 }  // namespace fairlead::api

@@ -32,7 +32,7 @@ struct Meta {
   std::string creation_timestamp;  // RFC 3339 as sent: sorts as text
   StringMap labels;
   StringMap annotations;
-  bool deleting = false;           // deletionTimestamp is set
+  bool deleting = false;  // deletionTimestamp is set
 
   friend bool operator==(const Meta&, const Meta&) = default;
 };
@@ -48,7 +48,7 @@ struct Node {
   Meta meta;
   std::vector<Ip> internal_ips;  // status.addresses of type InternalIP
   std::vector<Cidr> pod_cidrs;
-  bool ready = false;            // condition Ready is True
+  bool ready = false;  // condition Ready is True
   friend bool operator==(const Node&, const Node&) = default;
 };
 
@@ -62,9 +62,9 @@ struct ContainerPort {
 struct Pod {
   Meta meta;
   std::string node_name;
-  std::string phase;             // "Running", ...
+  std::string phase;  // "Running", ...
   std::string hostname, subdomain;
-  std::vector<Ip> ips;           // status.podIPs
+  std::vector<Ip> ips;  // status.podIPs
   bool host_network = false;
   bool ready = false;
   std::vector<ContainerPort> ports;  // of all containers
@@ -78,8 +78,8 @@ struct ServicePort {
   std::string name;
   Protocol protocol = Protocol::tcp;
   uint16_t port = 0;
-  uint16_t node_port = 0;        // 0: none
-  IntOrString target_port = 0;   // 0: same as port
+  uint16_t node_port = 0;       // 0: none
+  IntOrString target_port = 0;  // 0: same as port
   std::string app_protocol;
   friend bool operator==(const ServicePort&, const ServicePort&) = default;
 };
@@ -87,16 +87,16 @@ struct ServicePort {
 struct Service {
   Meta meta;
   ServiceType type = ServiceType::cluster_ip;
-  std::vector<Ip> cluster_ips;   // empty when headless or ExternalName
-  bool headless = false;         // clusterIP: None
+  std::vector<Ip> cluster_ips;  // empty when headless or ExternalName
+  bool headless = false;        // clusterIP: None
   std::string external_name;
   std::vector<ServicePort> ports;
   StringMap selector;
   std::vector<Ip> external_ips;
-  std::vector<Ip> load_balancer_ips;       // status.loadBalancer.ingress[] with ipMode VIP
+  std::vector<Ip> load_balancer_ips;  // status.loadBalancer.ingress[] with ipMode VIP
   TrafficPolicy external_policy = TrafficPolicy::cluster;
   TrafficPolicy internal_policy = TrafficPolicy::cluster;
-  uint32_t affinity_timeout_s = 0;         // 0: sessionAffinity None
+  uint32_t affinity_timeout_s = 0;  // 0: sessionAffinity None
   bool publish_not_ready = false;
   friend bool operator==(const Service&, const Service&) = default;
 };
@@ -110,20 +110,20 @@ struct EndpointPort {
 };
 
 struct Endpoint {
-  std::vector<Ip> addresses;     // of the slice's family; the first one is used
-  bool ready = true;             // conditions.ready nil counts as true
-  bool serving = true;           // nil: as ready
+  std::vector<Ip> addresses;  // of the slice's family; the first one is used
+  bool ready = true;          // conditions.ready nil counts as true
+  bool serving = true;        // nil: as ready
   bool terminating = false;
   std::string hostname, node_name, zone;
-  ObjectKey target;              // targetRef, usually a Pod
+  ObjectKey target;                     // targetRef, usually a Pod
   std::vector<std::string> hint_zones;  // hints.forZones
   friend bool operator==(const Endpoint&, const Endpoint&) = default;
 };
 
 struct EndpointSlice {
   Meta meta;
-  std::string service;           // label kubernetes.io/service-name, in meta.key.ns
-  std::string address_type;      // "IPv4", "IPv6"; FQDN slices have no endpoints here
+  std::string service;       // label kubernetes.io/service-name, in meta.key.ns
+  std::string address_type;  // "IPv4", "IPv6"; FQDN slices have no endpoints here
   std::vector<Endpoint> endpoints;
   std::vector<EndpointPort> ports;
   friend bool operator==(const EndpointSlice&, const EndpointSlice&) = default;
@@ -132,22 +132,22 @@ struct EndpointSlice {
 enum class PathType { exact, prefix, implementation_specific };
 
 struct IngressBackend {
-  std::string service;           // "" when it is a resource backend (not supported)
-  std::string port_name;         // XOR port_number
+  std::string service;    // "" when it is a resource backend (not supported)
+  std::string port_name;  // XOR port_number
   uint16_t port_number = 0;
   friend bool operator==(const IngressBackend&, const IngressBackend&) = default;
 };
 
 struct IngressPath {
-  std::string path;              // "" counts as "/"
+  std::string path;  // "" counts as "/"
   PathType type = PathType::implementation_specific;
   IngressBackend backend;
   friend bool operator==(const IngressPath&, const IngressPath&) = default;
 };
 
 struct IngressRule {
-  std::string host;              // "" = every host, "*.example.com" = one label more
-  bool has_http = false;         // false: the whole host goes to the default backend
+  std::string host;       // "" = every host, "*.example.com" = one label more
+  bool has_http = false;  // false: the whole host goes to the default backend
   std::vector<IngressPath> paths;
   friend bool operator==(const IngressRule&, const IngressRule&) = default;
 };
@@ -160,7 +160,7 @@ struct IngressTls {
 
 struct Ingress {
   Meta meta;
-  std::string class_name;        // spec.ingressClassName; the old annotation is in meta
+  std::string class_name;  // spec.ingressClassName; the old annotation is in meta
   std::optional<IngressBackend> default_backend;
   std::vector<IngressRule> rules;
   std::vector<IngressTls> tls;
@@ -176,7 +176,7 @@ struct IngressClass {
 struct Secret {
   Meta meta;
   std::string type;
-  StringMap data;                // decoded bytes. Never logged.
+  StringMap data;  // decoded bytes. Never logged.
   friend bool operator==(const Secret&, const Secret&) = default;
 };
 

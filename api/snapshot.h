@@ -26,7 +26,7 @@ struct Change {
 // Objects added, changed or removed since the previous snapshot, each once; look the key up in
 // the snapshot to see which.
 struct Changes {
-  bool everything = false;        // the first snapshot: compare with what you hold
+  bool everything = false;  // the first snapshot: compare with what you hold
   std::set<Change> objects;
   // Services that an object of this change touches (themselves or through an EndpointSlice):
   std::set<ObjectKey> services;
@@ -50,9 +50,8 @@ class Snapshot {
   // Every object of a kind, in no particular order.
   template <class T>
   void each(const std::function<void(const T&)>& visit) const {
-    each_object(kind_of<T>(), [&](const Object& object) {
-      visit(*std::get<std::shared_ptr<const T>>(object));
-    });
+    each_object(kind_of<T>(),
+                [&](const Object& object) { visit(*std::get<std::shared_ptr<const T>>(object)); });
   }
   void each_object(Kind kind, const std::function<void(const Object&)>& visit) const;
   size_t count(Kind kind) const;
@@ -75,11 +74,13 @@ class SnapshotBuilder {
   SnapshotBuilder();
   ~SnapshotBuilder();
 
-  // Both are recorded in the pending Changes; an equal object is no change.
+  // Both are recorded in the pending Changes. An object that differs in nothing but its
+  // resourceVersion is no change (the next snapshot holds it all the same), and neither is one that
+  // is back to what the last snapshot held.
   void put(Object object);
   void erase(Kind kind, const ObjectKey& key);
 
-  bool dirty() const;  // there are pending changes
+  bool dirty() const;                                                // there are pending changes
   const Object* find_object(Kind kind, const ObjectKey& key) const;  // pending ones included
   std::vector<ObjectKey> keys(Kind kind) const;
 

@@ -1,0 +1,97 @@
+#include "api/codec_parts.h"
+#include "base/text.h"
+
+namespace fairlead::api {
+namespace {
+
+constexpr int64_t max_port = 65535;
+
+// status.conditions[type == Ready].status == True
+bool read_ready(const Reader& status) {
+  bool ready = false;
+  status.each("conditions", [&](const Reader& condition) {
+    if (condition.string("type") == "Ready") ready = condition.string("status") == "True";
+  });
+  return ready;
+}
+
+void read_container_ports(const Reader& container, std::vector<ContainerPort>& into) {
+  container.each("ports", [&](const Reader& port) {
+    into.push_back({
+        .name = port.string("name"),
+        .port = static_cast<int32_t>(port.integer("containerPort", 1, max_port)),
+        .protocol = port.protocol("protocol"),
+    });
+  });
+}
+
+}  // namespace
+
+Namespace read_namespace(const Reader&, Meta meta) { return {.meta = std::move(meta)}; }
+
+Node read_node(const Reader& document, Meta meta) {
+  Node node{.meta = std::move(meta)};
+  const Reader spec = document.object("spec");
+  std::vector<std::string> cidrs = spec.strings("podCIDRs");
+  if (std::string one = spec.string("podCIDR"); cidrs.empty() && !one.empty()) {
+    cidrs.push_back(std::move(one));
+  }
+  for (const std::string& text : cidrs) {
+    if (const auto cidr = Cidr::parse(text)) {
+      node.pod_cidrs.push_back(*cidr);
+    } else {
+      spec.fail("podCIDRs", cat('\'', text, "' is not ADDRESS/BITS"));
+    }
+  }
+  const Reader status = document.object("status");
+  status.each("addresses", [&](const Reader& address) {
+    if (address.string("type") != "InternalIP") return;
+    if (const auto ip = address.ip("address")) node.internal_ips.push_back(*ip);
+  });
+  node.ready = read_ready(status);
+  return node;
+}
+
+Pod read_pod(const Reader& document, Meta meta) {
+  Pod pod{.meta = std::move(meta)};
+  const Reader spec = document.object("spec");
+  pod.node_name = spec.string("nodeName");
+  pod.hostname = spec.string("hostname");
+  pod.subdomain = spec.string("subdomain");
+  pod.host_network = spec.boolean("hostNetwork", false);
+  spec.each("containers", [&](const Reader& c) { read_container_ports(c, pod.ports); });
+  spec.each("initContainers", [&](const Reader& c) {
+    // Sidecars (KEP-753) serve as long as the pod does; other init containers never do.
+    if (c.string("restartPolicy") == "Always") read_container_ports(c, pod.ports);
+  });
+  const Reader status = document.object("status");
+  pod.phase = status.string("phase");
+  status.each("podIPs", [&](const Reader& entry) {
+    if (const auto ip = entry.ip("ip")) pod.ips.push_back(*ip);
+  });
+  if (pod.ips.empty()) {
+    if (const auto ip = status.ip("podIP")) pod.ips.push_back(*ip);
+  }
+  pod.ready = read_ready(status);
+  return pod;
+}
+
+Secret read_secret(const Reader& document, Meta meta) {
+  Secret secret{.meta = std::move(meta)};
+  secret.type = document.string("type");
+  for (auto& [key, text] : document.string_map("data")) {
+    if (auto bytes = base64_decode(text)) {
+      secret.data.emplace(key, *std::move(bytes));
+    } else {
+      document.fail(cat("data[", key, ']'), "is not base64");
+    }
+  }
+  for (auto& [key, text] : document.string_map("stringData")) secret.data[key] = text;
+  return secret;
+}
+
+ConfigMap read_config_map(const Reader& document, Meta meta) {
+  return {.meta = std::move(meta), .data = document.string_map("data")};
+}
+
+}  // namespace fairlead::api

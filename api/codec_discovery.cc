@@ -1,0 +1,74 @@
+#include "api/codec_parts.h"
+#include "base/text.h"
+
+namespace fairlead::api {
+namespace {
+
+constexpr std::string_view service_label = "kubernetes.io/service-name";
+
+std::vector<Ip> read_addresses(const Reader& endpoint, bool ipv6) {
+  std::vector<Ip> out = endpoint.ips("addresses");
+  for (const Ip& ip : out) {
+    if (ip.is_v4() == ipv6) {
+      endpoint.fail("addresses", cat(ip.to_string(), " is not of the slice's addressType ",
+                                     ipv6 ? "IPv6" : "IPv4"));
+    }
+  }
+  if (out.empty()) endpoint.fail("addresses", "expected at least one address");
+  return out;
+}
+
+Endpoint read_endpoint(const Reader& reader, const std::string& ns, bool ipv6) {
+  Endpoint endpoint;
+  endpoint.addresses = read_addresses(reader, ipv6);
+  const Reader conditions = reader.object("conditions");
+  endpoint.ready = conditions.boolean("ready", true);
+  endpoint.serving = conditions.boolean("serving", endpoint.ready);
+  endpoint.terminating = conditions.boolean("terminating", false);
+  endpoint.hostname = reader.string("hostname");
+  endpoint.node_name = reader.string("nodeName");
+  endpoint.zone = reader.string("zone");
+  const Reader target = reader.object("targetRef");
+  endpoint.target = {target.string("namespace"), target.string("name")};
+  if (endpoint.target.ns.empty() && !endpoint.target.name.empty()) endpoint.target.ns = ns;
+  const Reader hints = reader.object("hints");
+  hints.each("forZones",
+             [&](const Reader& zone) { endpoint.hint_zones.push_back(zone.string("name")); });
+  return endpoint;
+}
+
+EndpointPort read_port(const Reader& reader) {
+  EndpointPort port;
+  port.name = reader.string("name");
+  port.protocol = reader.protocol("protocol");
+  // 0 has been seen from controllers that mean "no port"; the API server lets it pass.
+  if (const int64_t number = reader.integer("port", 0, 65535); number != 0) {
+    port.port = static_cast<uint16_t>(number);
+  }
+  port.app_protocol = reader.string("appProtocol");
+  return port;
+}
+
+}  // namespace
+
+EndpointSlice read_endpoint_slice(const Reader& document, Meta meta) {
+  EndpointSlice slice{.meta = std::move(meta)};
+  if (const auto label = slice.meta.labels.find(std::string(service_label));
+      label != slice.meta.labels.end()) {
+    slice.service = label->second;
+  }
+  slice.address_type = document.string("addressType");
+  const bool ipv6 = slice.address_type == "IPv6";
+  if (!ipv6 && slice.address_type != "IPv4" && slice.address_type != "FQDN") {
+    document.fail("addressType", "expected one of IPv4, IPv6, FQDN");
+  }
+  if (slice.address_type != "FQDN") {
+    document.each("endpoints", [&](const Reader& endpoint) {
+      slice.endpoints.push_back(read_endpoint(endpoint, slice.meta.key.ns, ipv6));
+    });
+  }
+  document.each("ports", [&](const Reader& port) { slice.ports.push_back(read_port(port)); });
+  return slice;
+}
+
+}  // namespace fairlead::api

@@ -1,0 +1,70 @@
+#include "api/endpoints.h"
+
+#include <tuple>
+
+namespace fairlead::api {
+namespace {
+
+// One address may stand in several slices while the controller moves it: it counts once, and as
+// local if any of them says so.
+void order_and_dedupe(std::vector<UsableEndpoint>& endpoints) {
+  std::stable_sort(endpoints.begin(), endpoints.end(),
+                   [](const UsableEndpoint& a, const UsableEndpoint& b) {
+                     return std::tie(a.ip, a.port, b.local) < std::tie(b.ip, b.port, a.local);
+                   });
+  endpoints.erase(std::unique(endpoints.begin(), endpoints.end(),
+                              [](const UsableEndpoint& a, const UsableEndpoint& b) {
+                                return a.ip == b.ip && a.port == b.port;
+                              }),
+                  endpoints.end());
+}
+
+struct Candidates {
+  std::vector<UsableEndpoint> ready;
+  std::vector<UsableEndpoint> terminating;  // serving and terminating, not ready
+};
+
+void collect(const EndpointSlice& slice, uint16_t port, std::string_view node_name,
+             Candidates& into) {
+  for (const Endpoint& endpoint : slice.endpoints) {
+    if (endpoint.addresses.empty()) continue;
+    const bool fallback = endpoint.serving && endpoint.terminating;
+    if (!endpoint.ready && !fallback) continue;
+    const bool local = !node_name.empty() && endpoint.node_name == node_name;
+    (endpoint.ready ? into.ready : into.terminating)
+        .push_back({endpoint.addresses.front(), port, &endpoint, local});
+  }
+}
+
+std::vector<UsableEndpoint> local_of(const std::vector<UsableEndpoint>& endpoints) {
+  std::vector<UsableEndpoint> out;
+  std::copy_if(endpoints.begin(), endpoints.end(), std::back_inserter(out),
+               [](const UsableEndpoint& endpoint) { return endpoint.local; });
+  return out;
+}
+
+}  // namespace
+
+UsableSet usable_endpoints(const SliceList& slices, std::string_view port_name, Protocol protocol,
+                           bool ipv6, std::string_view node_name) {
+  Candidates candidates;
+  for (const auto& slice : slices) {
+    if (slice->address_type != (ipv6 ? "IPv6" : "IPv4")) continue;
+    for (const EndpointPort& port : slice->ports) {
+      if (port.name != port_name || port.protocol != protocol || !port.port) continue;
+      collect(*slice, *port.port, node_name, candidates);
+    }
+  }
+  order_and_dedupe(candidates.ready);
+  order_and_dedupe(candidates.terminating);
+
+  UsableSet set;
+  set.local = local_of(candidates.ready);
+  if (set.local.empty()) set.local = local_of(candidates.terminating);
+  set.terminating_fallback = candidates.ready.empty() && !candidates.terminating.empty();
+  set.cluster = std::move(candidates.ready.empty() ? candidates.terminating : candidates.ready);
+  set.any = !set.cluster.empty();
+  return set;
+}
+
+}  // namespace fairlead::api
