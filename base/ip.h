@@ -31,13 +31,13 @@ struct Ip {
 };
 
 struct Cidr {
-  Ip base;            // host bits are zero
-  uint8_t bits = 0;   // prefix length in the address's own family: 0..32 or 0..128
+  Ip base;           // host bits are zero
+  uint8_t bits = 0;  // prefix length in the address's own family: 0..32 or 0..128
 
   static std::optional<Cidr> parse(std::string_view text);  // "10.0.0.0/8"; host bits are cleared
   bool contains(const Ip& ip) const;
-  uint64_t size() const;              // addresses in it, saturating at 2^63
-  Ip at(uint64_t index) const;        // base + index. REQUIRES: index < size()
+  uint64_t size() const;        // addresses in it, saturating at 2^63
+  Ip at(uint64_t index) const;  // base + index. REQUIRES: index < size()
   std::string to_string() const;
 
   friend auto operator<=>(const Cidr&, const Cidr&) = default;
@@ -57,7 +57,7 @@ struct SocketAddress {
 
 enum class Protocol : uint8_t { tcp = 6, udp = 17, sctp = 132 };  // IANA protocol numbers
 
-std::string_view to_string(Protocol protocol);                 // "TCP"
+std::string_view to_string(Protocol protocol);                  // "TCP"
 std::optional<Protocol> parse_protocol(std::string_view text);  // "TCP", "UDP", "SCTP"
 
 }  // namespace fairlead

@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/clock.h"
 
 namespace fairlead {
@@ -11,7 +13,10 @@ constexpr std::string_view level_names[] = {"DEBUG", "INFO", "WARN", "ERROR"};
 
 // logfmt: a value with blanks, quotes or control characters is quoted.
 void append_value(std::string& out, std::string_view value) {
-  if (!value.empty() && value.find_first_of(" \t\r\n\"=\\") == std::string_view::npos) {
+  const auto plain = [](char c) {
+    return static_cast<unsigned char>(c) > 0x20 && c != '"' && c != '=' && c != '\\';
+  };
+  if (!value.empty() && std::all_of(value.begin(), value.end(), plain)) {
     out += value;
     return;
   }

@@ -39,8 +39,8 @@ std::string label_text(const Labels& labels, std::string_view extra_key = {},
   return out;
 }
 
-using Metric = std::variant<std::unique_ptr<Counter>, std::unique_ptr<Gauge>,
-                            std::unique_ptr<Histogram>>;
+using Metric =
+    std::variant<std::unique_ptr<Counter>, std::unique_ptr<Gauge>, std::unique_ptr<Histogram>>;
 
 struct Series {
   Labels labels;

@@ -45,7 +45,9 @@ class Histogram {
 
   const std::vector<double>& bounds() const { return bounds_; }
   uint64_t bucket(size_t i) const { return counts_[i].load(std::memory_order_relaxed); }
-  double sum() const { return static_cast<double>(sum_nano_.load(std::memory_order_relaxed)) / 1e9; }
+  double sum() const {
+    return static_cast<double>(sum_nano_.load(std::memory_order_relaxed)) / 1e9;
+  }
 
  private:
   std::vector<double> bounds_;

@@ -35,14 +35,14 @@ inline std::unexpected<Error> fail(std::string_view in, const Error& cause) {
 // FL_TRY(auto x, f()): x is the value, or the function returns f's error.
 #define FL_TRY(declaration, expression) \
   FL_TRY_INNER(FL_CONCAT(fl_try_, __LINE__), declaration, expression)
-#define FL_TRY_INNER(temporary, declaration, expression)                          \
-  auto temporary = (expression);                                                  \
-  if (!temporary) return std::unexpected(std::move(temporary).error());           \
+#define FL_TRY_INNER(temporary, declaration, expression)                \
+  auto temporary = (expression);                                        \
+  if (!temporary) return std::unexpected(std::move(temporary).error()); \
   declaration = *std::move(temporary)
 
 // FL_TRY_VOID(f()): for Result<void>.
-#define FL_TRY_VOID(expression)                                                   \
-  do {                                                                            \
-    if (auto fl_result = (expression); !fl_result)                                \
-      return std::unexpected(std::move(fl_result).error());                       \
+#define FL_TRY_VOID(expression)                             \
+  do {                                                      \
+    if (auto fl_result = (expression); !fl_result)          \
+      return std::unexpected(std::move(fl_result).error()); \
   } while (false)
