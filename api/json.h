@@ -14,7 +14,8 @@ namespace json = boost::json;
 
 // Text to value. Limits: depth 64 (as the API server's), whole text one value. The error says the
 // byte offset and what was wrong. Of duplicate keys the last one wins.
-Result<json::value> parse_json(std::string_view text, json::storage_ptr storage = {});
+Result<json::value> parse_json(std::string_view text, json::storage_ptr storage = {},
+                               size_t* error_offset = nullptr);
 inline constexpr size_t max_json_depth = 64;
 
 // The paths ("spec.ports[0].name") of keys that their object already had, in text order and at most

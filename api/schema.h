@@ -35,11 +35,12 @@ struct TypeSchema {
   struct Field;
 
   Base base = Base::any;
-  std::string ref;                    // set: look at definition(ref); every type below is empty
+  std::string ref;                    // set: the type is definition(ref); see resolve()
   std::string format;                 // "int32", "int64", ...
   std::vector<Field> fields;          // object, ordered by name
   std::unique_ptr<TypeSchema> items;  // list: of an item; map: of a value
-  // The x-kubernetes-* extensions, "" when absent (sigs.k8s.io/structured-merge-diff).
+  // The x-kubernetes-* extensions, "" when absent (sigs.k8s.io/structured-merge-diff). They may
+  // stand beside a ref.
   std::string list_type;  // "atomic", "set", "map"
   std::string map_type;   // "atomic", "granular"
   std::vector<std::string> list_map_keys;
@@ -88,6 +89,8 @@ class Schema {
   // when there is none (also below `any`).
   const TypeSchema* field(const TypeSchema& type, std::string_view name) const;
   const TypeSchema* item(const TypeSchema& type) const;
+  // A field as it is written, refs not followed: merge and list attributes may stand beside one.
+  const TypeSchema::Field* member(const TypeSchema& type, std::string_view name) const;
   const TypeSchema& resolve(const TypeSchema& type) const;  // follows ref
 
   // JSON text of one definition as it stands in the table, "" when unknown.

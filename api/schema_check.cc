@@ -1,0 +1,192 @@
+#include "api/schema_check.h"
+
+#include "api/reader.h"
+#include "base/text.h"
+
+namespace fairlead::api {
+namespace {
+
+using Base = TypeSchema::Base;
+using What = FieldProblem::What;
+
+std::string_view text_of(const json::value& value) {
+  return {value.get_string().data(), value.get_string().size()};
+}
+
+// [+-]digits[.digits][suffix] (apimachinery pkg/api/resource/quantity.go)
+bool is_quantity(std::string_view text) {
+  constexpr std::string_view digits = "0123456789";
+  if (!text.empty() && (text.front() == '+' || text.front() == '-')) text.remove_prefix(1);
+  const size_t whole = std::min(text.find_first_not_of(digits), text.size());
+  text.remove_prefix(whole);
+  size_t fraction = 0;
+  if (!text.empty() && text.front() == '.') {
+    text.remove_prefix(1);
+    fraction = std::min(text.find_first_not_of(digits), text.size());
+    text.remove_prefix(fraction);
+  }
+  if (whole + fraction == 0) return false;
+  for (const std::string_view suffix :
+       {"", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"}) {
+    if (text == suffix) return true;
+  }
+  if (text.size() < 2 || (text.front() != 'e' && text.front() != 'E')) return false;
+  text.remove_prefix(text[1] == '+' || text[1] == '-' ? 2 : 1);
+  return !text.empty() && text.find_first_not_of(digits) == std::string_view::npos;
+}
+
+// RFC 3339 to the second, by shape: "2026-01-02T03:04:05[.frac](Z|+hh:mm)".
+bool is_time(std::string_view text) {
+  constexpr std::string_view shape = "dddd-dd-ddTdd:dd:dd";
+  if (text.size() <= shape.size()) return false;
+  for (size_t i = 0; i < shape.size(); ++i) {
+    const bool digit = text[i] >= '0' && text[i] <= '9';
+    if (shape[i] == 'd' ? !digit : text[i] != shape[i]) return false;
+  }
+  text.remove_prefix(shape.size());
+  if (text.front() == '.') {
+    text.remove_prefix(std::min(text.find_first_not_of("0123456789", 1), text.size()));
+  }
+  return text == "Z" || (text.size() == 6 && (text[0] == '+' || text[0] == '-') && text[3] == ':');
+}
+
+class Checker {
+ public:
+  Checker(const Schema& schema, bool strict) : schema_(schema), strict_(strict) {}
+
+  void check(const TypeSchema& unresolved, const json::value& value) {
+    if (problems.size() >= max_field_problems || value.is_null()) return;
+    const TypeSchema& type = schema_.resolve(unresolved);
+    switch (type.base) {
+      case Base::object:
+        return check_object(type, value);
+      case Base::map:
+        return check_map(type, value);
+      case Base::list:
+        return check_list(type, value);
+      default:
+        return check_scalar(type, value);
+    }
+  }
+
+  std::vector<FieldProblem> problems;
+
+ private:
+  void report(What what, std::string problem) {
+    problems.push_back({what, path_, std::move(problem)});
+  }
+  void wrong(std::string_view expected, const json::value& value) {
+    report(What::wrong_type, cat("expected ", expected, ", found ", type_name(value)));
+  }
+
+  // Runs `body` with one more step on the path.
+  template <class Body>
+  void below(std::string_view step, Body body) {
+    const size_t length = path_.size();
+    if (!path_.empty() && step.front() != '[') path_ += '.';
+    path_ += step;
+    body();
+    path_.resize(length);
+  }
+
+  void check_object(const TypeSchema& type, const json::value& value) {
+    const json::object* object = value.if_object();
+    if (object == nullptr) return wrong("an object", value);
+    for (const auto& member : *object) {
+      const std::string_view name{member.key().data(), member.key().size()};
+      const TypeSchema* field = schema_.field(type, name);
+      if (field == nullptr && !strict_) continue;
+      below(name.empty() ? "\"\"" : name, [&] {
+        if (field != nullptr) return check(*field, member.value());
+        if (problems.size() < max_field_problems) report(What::unknown_field, "unknown field");
+      });
+    }
+    for (const auto& field : type.fields) {
+      if (!field.required || problems.size() >= max_field_problems) continue;
+      const json::value* member = object->if_contains(field.name);
+      if (member != nullptr && !member->is_null()) continue;
+      below(field.name, [&] { report(What::missing, "missing"); });
+    }
+  }
+
+  void check_map(const TypeSchema& type, const json::value& value) {
+    const json::object* object = value.if_object();
+    if (object == nullptr) return wrong("an object", value);
+    for (const auto& member : *object) {
+      const std::string_view name{member.key().data(), member.key().size()};
+      below(cat('[', name, ']'), [&] { check(*type.items, member.value()); });
+    }
+  }
+
+  void check_list(const TypeSchema& type, const json::value& value) {
+    const json::array* array = value.if_array();
+    if (array == nullptr) return wrong("a list", value);
+    for (size_t i = 0; i < array->size(); ++i) {
+      below(cat('[', i, ']'), [&] { check(*type.items, (*array)[i]); });
+    }
+  }
+
+  void check_scalar(const TypeSchema& type, const json::value& value) {
+    const bool whole = value.is_int64() || value.is_uint64();
+    switch (type.base) {
+      case Base::string:
+        if (!value.is_string()) wrong("a string", value);
+        return;
+      case Base::boolean:
+        if (!value.is_bool()) wrong("true or false", value);
+        return;
+      case Base::integer:
+        if (!whole) return wrong("an integer", value);
+        return check_range(type.format == "int32", value);
+      case Base::number:
+        if (!value.is_number()) wrong("a number", value);
+        return;
+      case Base::int_or_string:
+        if (value.is_string()) return;
+        if (!whole) return wrong("an integer or a string", value);
+        return check_range(true, value);
+      case Base::quantity:
+        if (value.is_number()) return;
+        if (!value.is_string()) return wrong("a quantity", value);
+        if (!is_quantity(text_of(value)))
+          report(What::wrong_type, "is not a quantity like 500m or 2Gi");
+        return;
+      case Base::time:
+        if (!value.is_string()) return wrong("an RFC 3339 time", value);
+        if (!is_time(text_of(value))) report(What::wrong_type, "is not an RFC 3339 time");
+        return;
+      case Base::bytes:
+        if (!value.is_string()) return wrong("base64 text", value);
+        if (!base64_decode(text_of(value))) report(What::wrong_type, "is not base64");
+        return;
+      default:
+        return;
+    }
+  }
+
+  void check_range(bool int32, const json::value& value) {
+    if (value.is_uint64()) return report(What::wrong_type, "is larger than a 64-bit integer");
+    const int64_t number = value.get_int64();
+    if (int32 && (number < INT32_MIN || number > INT32_MAX)) {
+      report(What::wrong_type, cat(number, " is not a 32-bit integer"));
+    }
+  }
+
+  const Schema& schema_;
+  bool strict_;
+  std::string path_;
+};
+
+}  // namespace
+
+std::vector<FieldProblem> check_value(const Schema& schema, const TypeSchema& type,
+                                      const json::value& document, bool strict) {
+  Checker checker(schema, strict);
+  checker.check(type, document);
+  if (document.is_null()) {
+    checker.problems.push_back({What::wrong_type, "", "expected an object, found null"});
+  }
+  return std::move(checker.problems);
+}
+
+}  // namespace fairlead::api
