@@ -16,21 +16,26 @@ class Headers {
   void add(std::string name, std::string value) {
     lines_.emplace_back(std::move(name), std::move(value));
   }
-  void set(std::string_view name, std::string value);          // replaces every line of that name
-  std::string_view get(std::string_view name) const;           // the first value, or ""
+  void set(std::string_view name, std::string value);  // replaces every line of that name
+  void remove(std::string_view name);                  // every line of that name
+  std::string_view get(std::string_view name) const;   // the first value, or ""
   bool has(std::string_view name) const;
   auto begin() const { return lines_.begin(); }
   auto end() const { return lines_.end(); }
+  size_t size() const { return lines_.size(); }
 
  private:
   std::vector<std::pair<std::string, std::string>> lines_;
 };
 
+// Whether a comma-separated list field has `token`, compared without case (RFC 9110 5.6.1).
+bool has_token(const Headers& headers, std::string_view name, std::string_view token);
+
 // Who is at the other end, as far as TLS or the kernel vouches for it.
 struct Peer {
-  std::string address;                     // "10.0.0.1:4711", or "unix" for a unix socket
-  std::optional<uint32_t> uid;             // unix sockets: SO_PEERCRED
-  std::string certificate_user;            // subject CN of a verified client certificate
+  std::string address;                          // "10.0.0.1:4711", or "unix" for a unix socket
+  std::optional<uint32_t> uid;                  // unix sockets: SO_PEERCRED
+  std::string certificate_user;                 // subject CN of a verified client certificate
   std::vector<std::string> certificate_groups;  // its O entries
 };
 

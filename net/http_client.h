@@ -15,8 +15,8 @@
 namespace fairlead::net {
 
 struct HttpTarget {
-  std::string unix_path;                  // set: a unix socket; else host and port
-  std::string host;                       // name or IP; also the Host header
+  std::string unix_path;  // set: a unix socket; else host and port
+  std::string host;       // name or IP; also the Host header
   uint16_t port = 0;
   std::shared_ptr<const TlsContext> tls;  // null: plain
 

@@ -18,15 +18,15 @@ namespace fairlead::net {
 class TlsContext {
  public:
   struct ServerOptions {
-    std::string certificate_pem;   // leaf first, then the chain
+    std::string certificate_pem;  // leaf first, then the chain
     std::string key_pem;
-    std::string client_ca_pem;     // when set: request client certificates and verify those sent
+    std::string client_ca_pem;  // when set: request client certificates and verify those sent
   };
   struct ClientOptions {
-    std::string ca_pem;            // "" = the system's trust store
-    std::string certificate_pem;   // client certificate, optional
+    std::string ca_pem;           // "" = the system's trust store
+    std::string certificate_pem;  // client certificate, optional
     std::string key_pem;
-    std::string server_name;       // SNI and the name (or IP) that the certificate must have
+    std::string server_name;  // SNI and the name (or IP) that the certificate must have
     bool insecure_skip_verify = false;
   };
 
