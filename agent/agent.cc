@@ -1,0 +1,250 @@
+#include "agent/agent.h"
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "dns/corefile.h"
+#include "watch/kubeconfig.h"
+
+namespace fairlead::agent {
+namespace {
+
+std::string host_name() {
+  char name[256] = {};
+  gethostname(name, sizeof name - 1);
+  return name;
+}
+
+Result<std::string> read_file(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) return fail(cat(path, ": cannot be read: ", std::strerror(errno)));
+  return std::string((std::istreambuf_iterator<char>(in)), {});
+}
+
+int64_t ms_since(MonoTime then) {
+  if (then == MonoTime{}) return -1;
+  const auto passed = std::chrono::steady_clock::now() - then;
+  return std::chrono::duration_cast<std::chrono::milliseconds>(passed).count();
+}
+
+ComponentStatus component(std::string name, bool ready, size_t errors, std::string detail) {
+  const auto state = !ready       ? ComponentState::starting
+                     : errors > 0 ? ComponentState::degraded
+                                  : ComponentState::ok;
+  return {std::move(name), state, std::move(detail)};
+}
+
+void add_errors(StatusReport& report, std::string_view component,
+                const std::vector<std::string>& errors) {
+  for (const auto& error : errors) report.errors.push_back(cat(component, ": ", error));
+}
+
+}  // namespace
+
+Agent::Agent(AgentConfig config, std::string version, const Log& log)
+    : config_(std::move(config)),
+      version_(std::move(version)),
+      node_name_(config_.node_name.empty() ? host_name() : config_.node_name),
+      log_(log.named("agent")),
+      started_(std::chrono::steady_clock::now()) {}
+
+Agent::~Agent() = default;
+
+Result<void> Agent::start() {
+  FL_TRY_VOID(start_proxy());
+  FL_TRY_VOID(start_dns());
+  FL_TRY_VOID(start_ingress());
+  FL_TRY_VOID(start_endpoints());
+  FL_TRY_VOID(start_feed());
+  log_.info("started", {{"node", node_name_}, {"version", version_}});
+  return {};
+}
+
+Result<void> Agent::start_proxy() {
+  auto [driver, why] = choose_driver(config_, loop_, log_, registry_);
+  if (!driver) {
+    proxy_off_why_ = why;
+    return {};
+  }
+  proxy_ =
+      std::make_unique<Proxy>(loop_, config_, node_name_, std::move(driver), why, log_, registry_);
+  if (auto started = proxy_->start(); !started) {
+    return fail(cat("--proxy-mode ", proxy_->status().mode), started.error());
+  }
+  return {};
+}
+
+Result<void> Agent::start_dns() {
+  if (!config_.dns) return {};
+  std::string text(dns::default_corefile());
+  if (!config_.corefile.empty()) {
+    FL_TRY(text, read_file(config_.corefile));
+  }
+  const std::string name = config_.corefile.empty() ? "built-in Corefile" : config_.corefile;
+  FL_TRY(auto corefile, dns::parse_corefile(text, name));
+  dns::ServerOptions options;
+  options.workers = config_.dns_workers;
+  options.bind = config_.dns_bind;
+  options.local_ips = config_.node_ips;
+  FL_TRY(dns_, dns::Server::create(std::move(corefile), options, log_.named("dns"), registry_));
+  return dns_->start();
+}
+
+Result<void> Agent::start_ingress() {
+  if (!config_.ingress) return {};
+  ingress::Config options;
+  options.http = config_.ingress_http;
+  options.https = config_.ingress_https;
+  options.workers = config_.ingress_workers;
+  options.controller = config_.ingress_controller;
+  options.watch_without_class = config_.ingress_without_class;
+  options.access_log = config_.access_log;
+  FL_TRY(ingress_, ingress::Server::create(options, log_.named("ingress"), registry_));
+  return ingress_->start();
+}
+
+Result<void> Agent::start_feed() {
+  const auto sink = [this](std::shared_ptr<const api::Snapshot> snapshot,
+                           const api::Changes& changes) { on_tick(std::move(snapshot), changes); };
+  if (!config_.manifests.empty()) {
+    if (!std::filesystem::is_directory(config_.manifests)) {
+      return fail(cat("--manifests ", config_.manifests, ": is not a folder"));
+    }
+    feed_ = watch::make_directory_feed(loop_, config_.manifests, {}, log_.named("feed"), sink);
+    return {};
+  }
+  auto access =
+      config_.kubeconfig.empty() ? watch::in_cluster() : watch::load_kubeconfig(config_.kubeconfig);
+  if (!access) {
+    return fail(cat(access.error().message,
+                    ". Name a source of cluster state: --kubeconfig FILE or --manifests DIR"));
+  }
+  feed_ = watch::make_api_feed(loop_, access->target, access->headers, {}, log_.named("feed"),
+                               registry_, sink);
+  return {};
+}
+
+void Agent::on_tick(std::shared_ptr<const api::Snapshot> snapshot, const api::Changes& changes) {
+  // The proxy first: a name or a route should not lead to a Service that is not there yet.
+  if (proxy_) proxy_->update(*snapshot, changes);
+  if (dns_) dns_->publish(snapshot, changes);
+  if (ingress_) ingress_->publish(snapshot, changes);
+}
+
+Result<void> Agent::start_endpoints() {
+  const auto handler = [this](net::HttpRequest request, std::unique_ptr<net::Responder> responder) {
+    answer(request, *responder);
+  };
+  const auto add = [&] {
+    endpoints_.push_back(
+        std::make_unique<net::HttpServer>(loop_, log_.named("endpoints"), handler));
+    return endpoints_.back().get();
+  };
+  if (auto bound = add()->listen(config_.healthz_listen); !bound) {
+    return fail("--healthz-listen", bound.error());
+  }
+  if (auto bound = add()->listen(config_.metrics_listen); !bound) {
+    return fail("--metrics-listen", bound.error());
+  }
+  std::error_code ignored;
+  std::filesystem::create_directories(std::filesystem::path(config_.socket).parent_path(), ignored);
+  if (auto bound = add()->listen_unix(config_.socket); !bound) {
+    return fail("--socket", bound.error());
+  }
+  return {};
+}
+
+void Agent::answer(const net::HttpRequest& request, net::Responder& responder) const {
+  using net::HttpResponse;
+  const std::string_view path = request.path();
+  if (request.method != "GET" && request.method != "HEAD") {
+    responder.send(HttpResponse::text(405, "only GET is served here\n"));
+  } else if (path == "/livez" || path == "/healthz") {
+    responder.send(HttpResponse::text(200, "ok\n"));
+  } else if (path == "/readyz") {
+    const StatusReport report = status();
+    std::string text;
+    for (const auto& part : report.components) {
+      text += cat(part.state == ComponentState::starting ? "[-]" : "[+]", part.name, ' ',
+                  to_string(part.state), '\n');
+    }
+    responder.send(HttpResponse::text(is_ready(report) ? 200 : 503, text));
+  } else if (path == "/metrics") {
+    HttpResponse response = HttpResponse::text(200, registry_.text());
+    response.headers.set("Content-Type", "text/plain; version=0.0.4");
+    responder.send(std::move(response));
+  } else if (path == "/status") {
+    responder.send(HttpResponse::json(200, json::serialize(to_json(status()))));
+  } else if (path == "/proxyMode") {
+    responder.send(HttpResponse::text(200, proxy_ ? proxy_->status().mode : "none"));
+  } else if (path == "/dump") {
+    // What the kernel holds, read back; only for the socket's owner.
+    const bool allowed = proxy_ != nullptr && request.peer.uid.has_value();
+    responder.send(allowed ? HttpResponse::text(200, proxy_->driver().dump())
+                           : HttpResponse::text(403, "ask on the unix socket\n"));
+  } else {
+    responder.send(HttpResponse::text(
+        404, "not found: try /healthz /livez /readyz /metrics /status /proxyMode\n"));
+  }
+}
+
+void Agent::add_components(StatusReport& report) const {
+  const auto feed = feed_ ? feed_->status() : watch::FeedStatus{};
+  report.feed_source = feed.source;
+  report.feed_age_ms = ms_since(feed.last_event);
+  add_errors(report, "feed", feed.errors);
+  add_errors(report, "feed", feed.bad_objects);
+  report.components.push_back(
+      component("feed", feed.synced, feed.errors.size() + feed.bad_objects.size(), feed.source));
+  if (proxy_) {
+    const ProxyStatus& proxy = proxy_->status();
+    report.proxy_mode = proxy.mode;
+    report.proxy_why = proxy.why;
+    report.services = proxy.services;
+    report.backends = proxy.backends;
+    report.last_apply_ms_ago = ms_since(proxy.last_apply);
+    report.last_apply_us = proxy.last_duration.count() / 1000;
+    report.last_apply_writes = proxy.last_report.writes;
+    add_errors(report, "proxy", proxy.last_report.errors);
+    report.components.push_back(component("proxy", proxy.applied, proxy.last_report.errors.size(),
+                                          cat(proxy.mode, ": ", proxy.why)));
+  } else {
+    report.proxy_mode = "none";
+    report.components.push_back({"proxy", ComponentState::off, proxy_off_why_});
+  }
+  if (dns_) {
+    const dns::Status dns = dns_->status();
+    add_errors(report, "dns", dns.errors);
+    report.listening.insert(report.listening.end(), dns.listening.begin(), dns.listening.end());
+    report.components.push_back(component("dns", dns.ready, dns.errors.size(),
+                                          cat(dns.zones, " zones, ", dns.queries, " queries")));
+  } else {
+    report.components.push_back({"dns", ComponentState::off, "switched off"});
+  }
+  if (ingress_) {
+    const ingress::Status ingress = ingress_->status();
+    add_errors(report, "ingress", ingress.problems);
+    report.listening.insert(report.listening.end(), ingress.listening.begin(),
+                            ingress.listening.end());
+    report.components.push_back(
+        component("ingress", feed.synced, ingress.problems.size(),
+                  cat(ingress.hosts, " hosts, ", ingress.routes, " routes, ", ingress.certificates,
+                      " certificates, ", ingress.requests, " requests")));
+  } else {
+    report.components.push_back({"ingress", ComponentState::off, "switched off"});
+  }
+}
+
+StatusReport Agent::status() const {
+  StatusReport report;
+  report.version = version_;
+  report.node = node_name_;
+  report.uptime_s = ms_since(started_) / 1000;
+  add_components(report);
+  return report;
+}
+
+}  // namespace fairlead::agent

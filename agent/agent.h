@@ -1,0 +1,63 @@
+// The daemon of one node. Its constructor and start() show every object that it is made of.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/config.h"
+#include "agent/proxy.h"
+#include "agent/status.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "dns/server.h"
+#include "ingress/server.h"
+#include "net/event_loop.h"
+#include "net/http_server.h"
+#include "watch/feed.h"
+
+namespace fairlead::agent {
+
+// Lives on the thread that calls run(): that thread is the feed loop. dns and ingress own threads
+// of their own.
+class Agent {
+ public:
+  Agent(AgentConfig config, std::string version, const Log& log);
+  ~Agent();
+
+  // Takes over the kernel state of an earlier run, binds every socket, starts the feed. An error
+  // names the setting that is to blame.
+  Result<void> start();
+  // Until stop(). Kernel state stays: a restart or an upgrade disturbs no connection.
+  void run() { loop_.run(); }
+  void stop() { loop_.stop(); }  // any thread
+
+  StatusReport status() const;  // feed loop only
+  net::EventLoop& loop() { return loop_; }
+
+ private:
+  Result<void> start_proxy();
+  Result<void> start_dns();
+  Result<void> start_ingress();
+  Result<void> start_feed();
+  Result<void> start_endpoints();
+  void on_tick(std::shared_ptr<const api::Snapshot> snapshot, const api::Changes& changes);
+  void answer(const net::HttpRequest& request, net::Responder& responder) const;
+  void add_components(StatusReport& report) const;
+
+  AgentConfig config_;
+  std::string version_;
+  std::string node_name_;
+  Log log_;
+  MonoTime started_;
+  Registry registry_;
+  net::EventLoop loop_;
+  std::string proxy_off_why_;
+  std::unique_ptr<Proxy> proxy_;
+  std::unique_ptr<dns::Server> dns_;
+  std::unique_ptr<ingress::Server> ingress_;
+  std::unique_ptr<watch::Feed> feed_;
+  std::vector<std::unique_ptr<net::HttpServer>> endpoints_;
+};
+
+}  // namespace fairlead::agent

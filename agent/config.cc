@@ -1,0 +1,66 @@
+#include "agent/config.h"
+
+namespace fairlead::agent {
+namespace {
+
+constexpr std::pair<std::string_view, ProxyMode> proxy_modes[] = {{"auto", ProxyMode::automatic},
+                                                                  {"ebpf", ProxyMode::ebpf},
+                                                                  {"nftables", ProxyMode::nftables},
+                                                                  {"none", ProxyMode::none}};
+
+}  // namespace
+
+Result<void> parse_setting(std::string_view text, ProxyMode& out) {
+  for (const auto& [name, mode] : proxy_modes) {
+    if (name == text) {
+      out = mode;
+      return {};
+    }
+  }
+  return fail(cat("'", text, "' is not a proxy mode: auto, ebpf, nftables or none"));
+}
+
+std::string format_setting(ProxyMode value) {
+  return std::string(proxy_modes[static_cast<size_t>(value)].first);
+}
+
+std::vector<Option<AgentConfig>> agent_options() {
+  using C = AgentConfig;
+  return {
+      option("kubeconfig", "FILE", "reach the API server as this file says", &C::kubeconfig),
+      option("manifests", "DIR", "serve the manifests in this folder; needs no API server",
+             &C::manifests),
+      option("node-name", "NAME", "this node's name (empty: the host name)", &C::node_name),
+      option("node-ips", "IPS", "addresses that NodePorts are served on (empty: the Node's own)",
+             &C::node_ips),
+      option("local-pod-cidrs", "CIDRS", "this node's pod networks (empty: as the Node says)",
+             &C::local_pod_cidrs),
+      option("proxy-mode", "MODE", "auto, ebpf, nftables or none", &C::proxy_mode),
+      option("cgroup", "DIR", "cgroup2 folder whose sockets are balanced (empty: the root)",
+             &C::cgroup),
+      option("bpffs", "DIR", "BPF file system that keeps state over a restart", &C::bpffs),
+      option("interfaces", "NAMES", "devices that carry node and pod traffic (empty: all but lo)",
+             &C::interfaces),
+      option("dns", "BOOL", "serve cluster DNS", &C::dns),
+      option("corefile", "FILE", "DNS configuration (empty: the built-in one)", &C::corefile),
+      option("dns-bind", "IPS", "addresses that DNS listens on (empty: all)", &C::dns_bind),
+      option("dns-workers", "N", "DNS threads (0: one per core)", &C::dns_workers),
+      option("ingress", "BOOL", "serve Ingress objects", &C::ingress),
+      option("ingress-http", "ADDRS", "addresses for plain HTTP", &C::ingress_http),
+      option("ingress-https", "ADDRS", "addresses for HTTPS", &C::ingress_https),
+      option("ingress-workers", "N", "ingress threads (0: one per core)", &C::ingress_workers),
+      option("ingress-controller", "NAME", "IngressClass controller that is ours",
+             &C::ingress_controller),
+      option("ingress-without-class", "BOOL", "also serve Ingresses that name no class",
+             &C::ingress_without_class),
+      option("access-log", "FILE", "ingress access log ('-': standard output, empty: none)",
+             &C::access_log),
+      option("healthz-listen", "ADDR", "address of /healthz, /livez and /readyz",
+             &C::healthz_listen),
+      option("metrics-listen", "ADDR", "address of /metrics and /status", &C::metrics_listen),
+      option("socket", "FILE", "unix socket that `fairlead status` asks", &C::socket),
+      option("log-level", "LEVEL", "debug, info, warn or error", &C::log_level),
+  };
+}
+
+}  // namespace fairlead::agent

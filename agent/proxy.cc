@@ -1,0 +1,121 @@
+#include "agent/proxy.h"
+
+#include "dataplane/compile.h"
+#include "dataplane/ebpf/driver.h"
+#include "dataplane/nftables/driver.h"
+
+namespace fairlead::agent {
+namespace {
+
+constexpr Duration first_retry = std::chrono::milliseconds(100);
+constexpr Duration last_retry = std::chrono::seconds(30);
+
+size_t count_backends(const dataplane::ServiceTable& table) {
+  size_t count = 0;
+  for (const auto& [key, entry] : table.services) {
+    for (const auto& port : entry.ports) count += port.backends.size();
+  }
+  return count;
+}
+
+}  // namespace
+
+ChosenDriver choose_driver(const AgentConfig& config, net::EventLoop& loop, const Log& log,
+                           Registry& registry) {
+  const auto ebpf = [&] {
+    dataplane::EbpfOptions options;
+    options.bpffs = config.bpffs;
+    options.cgroup = config.cgroup;
+    options.interfaces = config.interfaces;
+    return dataplane::make_ebpf_driver(options, loop, log.named("ebpf"), registry);
+  };
+  const auto nftables = [&] {
+    return dataplane::make_nftables_driver({}, log.named("nftables"), registry);
+  };
+  switch (config.proxy_mode) {
+    case ProxyMode::none:
+      return {nullptr, "switched off"};
+    case ProxyMode::ebpf:
+      return {ebpf(), "as configured"};
+    case ProxyMode::nftables:
+      return {nftables(), "as configured"};
+    case ProxyMode::automatic:
+      break;
+  }
+  const dataplane::EbpfSupport support = dataplane::probe_ebpf();
+  const std::string notes = join(support.notes, "; ");
+  if (support.connect && support.sendmsg && support.recvmsg && support.tc) {
+    return {ebpf(), notes.empty() ? "the kernel has what eBPF mode needs" : notes};
+  }
+  return {nftables(), cat("this kernel lacks what eBPF mode needs: ", notes)};
+}
+
+Proxy::Proxy(net::EventLoop& loop, const AgentConfig& config, std::string node_name,
+             std::unique_ptr<dataplane::Driver> driver, std::string why, const Log& log,
+             Registry& registry)
+    : loop_(loop),
+      config_(config),
+      node_name_(std::move(node_name)),
+      driver_(std::move(driver)),
+      log_(log.named("proxy")),
+      applies_(registry.counter("fairlead_proxy_applies_total", "Tables handed to the kernel")),
+      apply_errors_(registry.counter("fairlead_proxy_apply_errors_total",
+                                     "Applies that left something undone")),
+      services_(registry.gauge("fairlead_proxy_services", "Services in the table")),
+      duration_s_(registry.histogram("fairlead_proxy_apply_duration_seconds",
+                                     "Time to bring the kernel up to date", latency_bounds_s())) {
+  status_.mode = driver_->mode();
+  status_.why = std::move(why);
+}
+
+dataplane::NodeConfig Proxy::node_config(const api::Snapshot& snapshot) const {
+  dataplane::NodeConfig node{node_name_, config_.node_ips, config_.local_pod_cidrs};
+  if (const auto object = snapshot.find<api::Node>({"", node_name_})) {
+    if (node.node_ips.empty()) node.node_ips = object->internal_ips;
+    if (node.local_pod_cidrs.empty()) node.local_pod_cidrs = object->pod_cidrs;
+  }
+  return node;
+}
+
+void Proxy::update(const api::Snapshot& snapshot, const api::Changes& changes) {
+  dataplane::NodeConfig node = node_config(snapshot);
+  if (changes.everything || !(node == table_.node)) {
+    table_ = dataplane::compile(snapshot, node);
+    apply({}, true);
+    return;
+  }
+  const auto changed = dataplane::update(table_, snapshot, changes);
+  if (!changed.empty()) apply(changed, false);
+}
+
+void Proxy::apply(const std::set<api::ObjectKey>& changed, bool full) {
+  const MonoTime started = std::chrono::steady_clock::now();
+  finish(driver_->apply(table_, changed, full), started);
+}
+
+void Proxy::finish(dataplane::ApplyReport report, MonoTime started) {
+  status_.last_apply = std::chrono::steady_clock::now();
+  status_.last_duration = status_.last_apply - started;
+  status_.services = table_.services.size();
+  status_.backends = count_backends(table_);
+  applies_.add();
+  services_.set(static_cast<int64_t>(table_.services.size()));
+  duration_s_.observe(std::chrono::duration<double>(status_.last_duration).count());
+  if (report.ok()) {
+    status_.applied = true;
+    backoff_ = {};
+    retry_.reset();
+  } else {
+    apply_errors_.add();
+    backoff_ = backoff_ == Duration{} ? first_retry : std::min(backoff_ * 2, last_retry);
+    log_.error("the kernel is not up to date; trying again",
+               {{"error", report.errors.front()}, {"errors", report.errors.size()}});
+    retry_ = loop_.after(backoff_, [this] {
+      const MonoTime now = std::chrono::steady_clock::now();
+      finish(driver_->retry(), now);
+    });
+  }
+  status_.last_report = std::move(report);
+}
+
+}  // namespace fairlead::agent

@@ -1,0 +1,63 @@
+// Binds a table of settings (agent/option.h) to a subcommand: a flag per row, and --config FILE,
+// whose keys are the same names. Flags win over the file.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/option.h"
+
+namespace fairlead::cli {
+
+template <class Config>
+class Flags {
+ public:
+  explicit Flags(std::vector<agent::Option<Config>> rows) : rows_(std::move(rows)) {}
+
+  // Values land in this object: it must outlive the parsing.
+  void add_to(CLI::App& app, const std::string& file_flag = "--config") {
+    const Config defaults;
+    app.add_option(file_flag, file_, "YAML file with any of these settings, as 'name: value'")
+        ->type_name("FILE");
+    for (const auto& row : rows_) {
+      std::string help = row.help;
+      if (const std::string text = row.get(defaults); !text.empty()) help += cat(" [", text, ']');
+      std::string& value = values_[std::string(row.name)];
+      auto* flag = app.add_option(cat("--", row.name), value, help);
+      flag->type_name(std::string(row.value));
+      if (row.value == "BOOL") {
+        app.add_flag_callback(cat("--no-", row.name), [&value] { value = "false"; })->group("");
+      }
+      given_[std::string(row.name)] = flag;
+    }
+  }
+
+  Result<Config> read() const {
+    Config config;
+    if (!file_.empty()) {
+      std::ifstream in(file_, std::ios::binary);
+      if (!in) return fail(cat("--config ", file_, ": cannot be read"));
+      const std::string text((std::istreambuf_iterator<char>(in)), {});
+      FL_TRY_VOID(agent::apply_file(config, rows_, text, file_));
+    }
+    for (const auto& row : rows_) {
+      const std::string& text = values_.at(std::string(row.name));
+      if (text.empty() && given_.at(std::string(row.name))->count() == 0) continue;
+      if (auto set = row.set(config, text); !set) return fail(cat("--", row.name), set.error());
+    }
+    return config;
+  }
+
+ private:
+  std::vector<agent::Option<Config>> rows_;
+  std::string file_;
+  std::map<std::string, std::string> values_;
+  std::map<std::string, CLI::Option*> given_;
+};
+
+}  // namespace fairlead::cli

@@ -1,0 +1,158 @@
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+
+#include "cli/commands.h"
+#include "cli/flags.h"
+#include "cli/lab/lab.h"
+
+namespace fairlead::cli {
+namespace {
+
+struct Arguments {
+  LabOptions options;
+  std::string in_command;
+  std::string where, process;
+  bool hard = false;
+  std::vector<std::string> argv;
+};
+
+std::string own_path() { return std::filesystem::read_symlink("/proc/self/exe").string(); }
+
+Lab make_lab(LabHost& host) {
+  return Lab(host, own_path(), [](std::string_view step) {
+    std::fprintf(stderr, "lab: %.*s\n", static_cast<int>(step.size()), step.data());
+  });
+}
+
+int finish(const Result<void>& done) {
+  return done ? 0 : report_failure("lab", done.error().message);
+}
+
+int up(const Arguments& arguments) {
+  if (geteuid() != 0) {
+    return report_failure("lab", "network namespaces and eBPF need root: run it as root");
+  }
+  const auto host = make_lab_host();
+  const auto plan = make_lab(*host).up(arguments.options);
+  if (!plan) return report_failure("lab", plan.error().message);
+  std::string in = arguments.in_command;
+  if (in.empty()) {
+    in = cat(own_path(), " lab in");
+    if (arguments.options.name != "lab") in += cat(" --name ", arguments.options.name);
+  }
+  std::fputs(lab_hints(*plan, in, own_path()).c_str(), stdout);
+  return 0;
+}
+
+int inside(const Arguments& arguments) {
+  const auto state = load_lab_state(arguments.options.directory, arguments.options.name);
+  if (!state) return report_failure("lab", state.error().message);
+  const auto plan = plan_lab(state->options);
+  if (!plan) return report_failure("lab", plan.error().message);
+  return finish(enter_lab(*plan, arguments.where, arguments.argv));
+}
+
+int status(const Arguments& arguments) {
+  const auto state = load_lab_state(arguments.options.directory, arguments.options.name);
+  if (!state) return report_failure("lab", state.error().message);
+  const auto host = make_lab_host();
+  bool all = true;
+  std::printf("%-12s %-10s %s\n", "PROCESS", "STATE", "PID");
+  for (const auto& [name, process] : state->processes) {
+    const bool alive = host->alive(process);
+    all = all && alive;
+    std::printf("%-12s %-10s %d\n", name.c_str(), alive ? "running" : "ended", process.pid);
+  }
+  return all ? 0 : 1;
+}
+
+// `change` gets a lab and its state.
+int with_state(const Arguments& arguments,
+               const std::function<Result<void>(Lab&, const LabState&)>& change) {
+  const auto state = load_lab_state(arguments.options.directory, arguments.options.name);
+  if (!state) return report_failure("lab", state.error().message);
+  const auto host = make_lab_host();
+  Lab lab = make_lab(*host);
+  return finish(change(lab, *state));
+}
+
+void add_up_command(CLI::App& lab, const std::shared_ptr<Arguments>& arguments, Action& action) {
+  LabOptions& o = arguments->options;
+  auto* command = lab.add_subcommand("up", "start a lab, or change a running one to these flags");
+  command->add_option("--nodes", o.nodes, "nodes, each with an agent")->capture_default_str();
+  command->add_option("--clients", o.clients, "client pods")->capture_default_str();
+  command->add_option("--backends", o.backends, "demo backend pods")->capture_default_str();
+  command->add_option("--proxy-mode", o.proxy_mode, "ebpf, nftables, auto or none")
+      ->capture_default_str();
+  command->add_option("--api-port", o.api_port, "port of the API server on 127.0.0.1")
+      ->capture_default_str();
+  command->add_option("--corefile", o.corefile, "DNS configuration of the agents");
+  command->add_option("--log-level", o.log_level, "of every process")->capture_default_str();
+  command->add_option("--in-command", arguments->in_command, "how hints spell 'lab in'")->group("");
+  command->callback([=, &action] { action = [=] { return up(*arguments); }; });
+}
+
+void add_process_commands(CLI::App& lab, const std::shared_ptr<Arguments>& arguments,
+                          Action& action) {
+  auto* stop = lab.add_subcommand("stop", "stop one process of the lab");
+  stop->add_option("process", arguments->process, "server, node1, backend2, ...")->required();
+  stop->add_flag("-9,--kill", arguments->hard, "kill it, so that it cannot tidy up");
+  stop->callback([=, &action] {
+    action = [=] {
+      return with_state(*arguments, [&](Lab& l, const LabState& state) {
+        return l.stop(state, arguments->process, arguments->hard ? SIGKILL : SIGTERM);
+      });
+    };
+  });
+  auto* start = lab.add_subcommand("start", "start a stopped process again");
+  start->add_option("process", arguments->process, "server, node1, backend2, ...")->required();
+  start->callback([=, &action] {
+    action = [=] {
+      return with_state(*arguments, [&](Lab& l, const LabState& state) {
+        return l.start(state, arguments->process);
+      });
+    };
+  });
+}
+
+}  // namespace
+
+void add_lab(CLI::App& app, Action& action) {
+  auto arguments = std::make_shared<Arguments>();
+  auto* lab = app.add_subcommand("lab", "a whole cluster in network namespaces, without uplink");
+  lab->require_subcommand(1);
+  lab->fallthrough();
+  lab->add_option("--name", arguments->options.name, "for more than one lab at a time")
+      ->capture_default_str();
+  lab->add_option("--directory", arguments->options.directory, "where sockets and logs go")
+      ->capture_default_str();
+  add_up_command(*lab, arguments, action);
+  add_process_commands(*lab, arguments, action);
+
+  auto* down = lab->add_subcommand("down", "end the lab and remove every trace of it");
+  down->callback([=, &action] {
+    action = [=] {
+      const auto host = make_lab_host();
+      return finish(make_lab(*host).down(arguments->options.directory, arguments->options.name));
+    };
+  });
+  auto* in = lab->add_subcommand("in", "run a command in a namespace: lab in client curl ...");
+  in->prefix_command();  // all that follows belongs to the command, dashes included
+  in->footer("\nPlaces: client, external, node1, backend1, ...");
+  in->callback([=, &action] {
+    arguments->argv = in->remaining();
+    if (arguments->argv.size() < 2) {
+      throw CLI::ValidationError("lab in", "name a place and a command: lab in client curl ...");
+    }
+    arguments->where = arguments->argv.front();
+    arguments->argv.erase(arguments->argv.begin());
+    action = [=] { return inside(*arguments); };
+  });
+  auto* show = lab->add_subcommand("status", "the lab's processes");
+  show->callback([=, &action] { action = [=] { return status(*arguments); }; });
+}
+
+}  // namespace fairlead::cli

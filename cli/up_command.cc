@@ -1,0 +1,123 @@
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "agent/agent.h"
+#include "cli/api_client.h"
+#include "cli/commands.h"
+#include "cli/flags.h"
+#include "cli/server_options.h"
+#include "cli/signals.h"
+#include "controlplane/server.h"
+#include "net/netlink.h"
+
+namespace fairlead::cli {
+namespace {
+
+// This machine's addresses that others can reach it by, at most one of each family.
+std::vector<Ip> machine_ips() {
+  std::vector<Ip> ips;
+  auto netlink = net::Netlink::open();
+  if (!netlink) return ips;
+  const auto addresses = netlink->addresses();
+  if (!addresses) return ips;
+  bool have_v4 = false, have_v6 = false;
+  for (const auto& address : *addresses) {
+    const bool link_local = !address.ip.is_v4() && address.ip.bytes[0] == 0xfe;
+    bool& have = address.ip.is_v4() ? have_v4 : have_v6;
+    if (address.ip.is_loopback() || link_local || have) continue;
+    have = true;
+    ips.push_back(address.ip);
+  }
+  return ips;
+}
+
+json::value node_object(const std::string& name, const std::vector<Ip>& ips) {
+  json::array addresses{{{"type", "Hostname"}, {"address", name}}};
+  for (const Ip& ip : ips) {
+    addresses.push_back({{"type", "InternalIP"}, {"address", ip.to_string()}});
+  }
+  return {{"apiVersion", "v1"},
+          {"kind", "Node"},
+          {"metadata", {{"name", name}, {"labels", {{"kubernetes.io/hostname", name}}}}},
+          {"status",
+           {{"addresses", std::move(addresses)},
+            {"conditions", json::array{{{"type", "Ready"}, {"status", "True"}}}}}}};
+}
+
+Result<void> register_node(const std::string& socket, const std::string& name) {
+  net::HttpTarget target;
+  target.unix_path = socket;
+  const ApiClient api(std::move(target));
+  FL_TRY_VOID(api.wait_ready(std::chrono::seconds(20)));
+  return api.apply(node_object(name, machine_ips()));
+}
+
+Result<void> write_kubeconfig(const std::string& path, const std::string& socket) {
+  std::ofstream out(path, std::ios::trunc);
+  out << cat("apiVersion: v1\nkind: Config\ncurrent-context: local\n",
+             "clusters:\n- name: local\n  cluster: {server: \"unix://", socket, "\"}\n",
+             "users:\n- name: local\n  user: {}\n",
+             "contexts:\n- name: local\n  context: {cluster: local, user: local}\n");
+  if (!out.flush()) return fail(cat(path, ": cannot be written"));
+  return {};
+}
+
+int run(const Flags<ServerFlags>& server_flags, const Flags<agent::AgentConfig>& agent_flags) {
+  const auto read = server_flags.read();
+  if (!read) return report_failure("up", read.error().message);
+  auto agent_config = agent_flags.read();
+  if (!agent_config) return report_failure("up", agent_config.error().message);
+  auto config = to_config(*read);
+  if (!config) return report_failure("up", config.error().message);
+  if (read->unix_socket.empty()) {
+    return report_failure("up", "--unix-socket: the agent needs it, it cannot be empty");
+  }
+  StopSignals signals;
+  FdLogSink sink(2);
+  const Log log(sink, read->log_level);
+  Registry registry;
+  controlplane::Server server(std::move(*config), log, registry);
+  if (auto started = server.start(); !started) {
+    return report_failure("up", started.error().message);
+  }
+  if (agent_config->node_name.empty()) {
+    char name[256] = {};
+    gethostname(name, sizeof name - 1);
+    agent_config->node_name = name;
+  }
+  agent_config->kubeconfig = cat(read->data_dir, "/agent.kubeconfig");
+  for (const auto& step : {register_node(read->unix_socket, agent_config->node_name),
+                           write_kubeconfig(agent_config->kubeconfig, read->unix_socket)}) {
+    if (!step) return report_failure("up", step.error().message);
+  }
+  agent::Agent agent(*agent_config, version(), log);
+  if (auto started = agent.start(); !started) {
+    return report_failure("up", started.error().message);
+  }
+  log.info("control plane and agent are up", {{"kubeconfig", read->admin_kubeconfig}});
+  signals.watch(agent.loop(), [&] { agent.stop(); });
+  agent.run();
+  return 0;
+}
+
+}  // namespace
+
+void add_up(CLI::App& app, Action& action) {
+  // The two tables share one subcommand; the log level and the file of settings are the server's.
+  auto agent_rows = agent::agent_options();
+  std::erase_if(agent_rows, [](const auto& row) {
+    return row.name == "log-level" || row.name == "kubeconfig" || row.name == "manifests";
+  });
+  auto server_flags = std::make_shared<Flags<ServerFlags>>(server_options());
+  auto agent_flags = std::make_shared<Flags<agent::AgentConfig>>(std::move(agent_rows));
+  auto* command =
+      app.add_subcommand("up", "control plane and agent of this machine, in one process");
+  server_flags->add_to(*command, "--server-config");
+  agent_flags->add_to(*command, "--agent-config");
+  command->footer("\nTo try fairlead without touching this machine's network: fairlead lab up.");
+  command->callback([=, &action] { action = [=] { return run(*server_flags, *agent_flags); }; });
+}
+
+}  // namespace fairlead::cli
