@@ -45,7 +45,7 @@ bool is_manifest_name(std::string_view file_name) {
 Result<std::vector<std::string>> manifest_files(const std::string& path) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
-  if (!fs::exists(status)) return fail(error ? error.message() : "no such file or folder");
+  if (!fs::exists(status)) return fail(error ? error.message() : "No such file or directory");
   if (!fs::is_directory(status)) return std::vector<std::string>{path};
   std::vector<std::string> files;
   fs::recursive_directory_iterator at(path, error), end;

@@ -41,8 +41,10 @@ void report(const Item& item, std::string_view field, std::string message, Manif
 // decode() says "Service default/web: spec.type: ...": the object is told apart from the field.
 void report_decode(const Item& item, const Error& error, Manifests& into) {
   std::string_view message = error.message;
-  const std::string object = title(item.value);
-  if (message.starts_with(cat(object, ": "))) message.remove_prefix(object.size() + 2);
+  const std::string nameless = cat(find_string(item.value, "kind"), " without a name");
+  for (const std::string& object : {title(item.value), nameless}) {
+    if (message.starts_with(cat(object, ": "))) message.remove_prefix(object.size() + 2);
+  }
   const size_t colon = message.find(": ");
   report(item, colon == std::string_view::npos ? "" : message.substr(0, colon),
          std::string(message), into);

@@ -235,7 +235,10 @@ Result<std::vector<YamlDocument>> parse_documents(std::string_view text, std::st
                                                   const YamlLimits& limits) {
   std::vector<YamlDocument> documents;
   try {
-    std::istringstream stream{std::string(text)};
+    std::string whole(text);
+    // The library overlooks a quote that is still open after the last line; not so before "...".
+    if (whole.ends_with('\n')) whole += "...\n";
+    std::istringstream stream{std::move(whole)};
     YAML::Parser parser(stream);
     for (;;) {
       Builder builder(limits);
