@@ -1,0 +1,359 @@
+#include "net/netlink.h"
+
+#include <map>
+#include <thread>
+
+#include "tests/net/netns_rig.h"
+
+namespace fairlead::net {
+namespace {
+
+Ip ip(std::string_view text) { return *Ip::parse(text); }
+
+std::map<std::string, LinkInfo> by_name(Netlink& netlink) {
+  std::map<std::string, LinkInfo> found;
+  const auto links = netlink.links();
+  for (const LinkInfo& link : *links) found[link.name] = link;
+  return found;
+}
+
+bool has_address(Netlink& netlink, const std::string& link, const Ip& address, int bits) {
+  const int index = netlink.link(link).value().index;
+  const auto addresses = netlink.addresses();
+  for (const AddressInfo& row : *addresses) {
+    if (row == AddressInfo{index, address, static_cast<uint8_t>(bits)}) return true;
+  }
+  return false;
+}
+
+#define ASSERT_OK(expression)                                        \
+  do {                                                               \
+    const auto ok_result = (expression);                             \
+    ASSERT_TRUE(ok_result.has_value()) << ok_result.error().message; \
+  } while (false)
+
+TEST(Netlink, NewNamespaceHasOnlyLoopbackAndItIsUp) {
+  NEED_NAMESPACES();
+  TestNetns space("a");
+  const auto scope = NetnsScope::enter(*space.netns);
+  auto netlink = Netlink::open().value();
+  const auto links = by_name(netlink);
+  ASSERT_TRUE(links.contains("lo"));
+  EXPECT_TRUE(links.at("lo").up);
+  EXPECT_TRUE(has_address(netlink, "lo", ip("127.0.0.1"), 8));
+  for (const auto& [name, link] : links) EXPECT_TRUE(name == "lo" || !link.up) << name;
+}
+
+TEST(Netlink, BridgeAndItsPortLiveAndGo) {
+  NEED_NAMESPACES();
+  TestNetns space("a");
+  const auto scope = NetnsScope::enter(*space.netns);
+  auto netlink = Netlink::open().value();
+  ASSERT_OK(netlink.add_bridge("br0"));
+  ASSERT_OK(netlink.add_veth("port0", "port1"));
+  ASSERT_OK(netlink.set_up("port0"));
+  ASSERT_OK(netlink.set_mtu("port0", 1400));
+  ASSERT_OK(netlink.set_mac("port0", "02:00:00:00:00:2a"));
+  ASSERT_OK(netlink.set_master("port0", "br0"));
+  auto links = by_name(netlink);
+  EXPECT_EQ(links.at("br0").kind, "bridge");
+  EXPECT_FALSE(links.at("br0").up);
+  const LinkInfo port = links.at("port0");
+  EXPECT_EQ(port.kind, "veth");
+  EXPECT_TRUE(port.up);
+  EXPECT_EQ(port.mtu, 1400u);
+  EXPECT_EQ(port.mac, "02:00:00:00:00:2a");
+  EXPECT_EQ(port.master_index, links.at("br0").index);
+  EXPECT_EQ(netlink.link("port0").value(), port);
+  ASSERT_OK(netlink.set_master("port0", ""));
+  ASSERT_OK(netlink.set_down("port0"));
+  links = by_name(netlink);
+  EXPECT_EQ(links.at("port0").master_index, 0);
+  EXPECT_FALSE(links.at("port0").up);
+  ASSERT_OK(netlink.delete_link("port0"));
+  ASSERT_OK(netlink.delete_link("br0"));
+  links = by_name(netlink);
+  EXPECT_FALSE(links.contains("port0"));
+  EXPECT_FALSE(links.contains("br0"));
+}
+
+TEST(Netlink, DummyIsAddedOrRefusedByTheKernel) {
+  NEED_NAMESPACES();
+  TestNetns space("a");
+  const auto scope = NetnsScope::enter(*space.netns);
+  auto netlink = Netlink::open().value();
+  const auto added = netlink.add_dummy("d0");
+  if (added) {
+    EXPECT_EQ(netlink.link("d0").value().kind, "dummy");
+  } else {
+    EXPECT_EQ(added.error().message, "cannot add dummy d0: Operation not supported");
+  }
+}
+
+TEST(Netlink, VethPairJoinsTwoNamespaces) {
+  NEED_NAMESPACES();
+  TestNetns left("l"), right("r");
+  {
+    const auto scope = NetnsScope::enter(*left.netns);
+    auto netlink = Netlink::open().value();
+    ASSERT_OK(netlink.add_veth("eth-l", "eth-r", right.netns->fd()));
+    ASSERT_OK(netlink.set_up("eth-l"));
+    ASSERT_OK(netlink.add_address("eth-l", ip("10.9.0.1"), 24));
+    ASSERT_OK(netlink.add_address("eth-l", ip("fd09::1"), 64));
+    ASSERT_OK(netlink.add_address("eth-l", ip("fd09::1"), 64));  // again: no error
+    EXPECT_FALSE(by_name(netlink).contains("eth-r"));
+    EXPECT_TRUE(has_address(netlink, "eth-l", ip("10.9.0.1"), 24));
+    EXPECT_TRUE(has_address(netlink, "eth-l", ip("fd09::1"), 64));
+    ASSERT_OK(netlink.delete_address("eth-l", ip("10.9.0.1"), 24));
+    EXPECT_FALSE(has_address(netlink, "eth-l", ip("10.9.0.1"), 24));
+  }
+  const auto scope = NetnsScope::enter(*right.netns);
+  auto netlink = Netlink::open().value();
+  const LinkInfo link = netlink.link("eth-r").value();
+  EXPECT_EQ(link.kind, "veth");
+  EXPECT_FALSE(link.up);
+  EXPECT_GT(link.peer_index, 0);
+}
+
+TEST(Netlink, LinkMovesToAnotherNamespace) {
+  NEED_NAMESPACES();
+  TestNetns left("l"), right("r");
+  {
+    const auto scope = NetnsScope::enter(*left.netns);
+    auto netlink = Netlink::open().value();
+    ASSERT_OK(netlink.add_veth("v0", "v1"));
+    const auto links = by_name(netlink);
+    EXPECT_EQ(links.at("v0").peer_index, links.at("v1").index);
+    EXPECT_EQ(links.at("v1").peer_index, links.at("v0").index);
+    ASSERT_OK(netlink.move_to_netns("v1", right.netns->fd()));
+    EXPECT_FALSE(by_name(netlink).contains("v1"));
+  }
+  const auto scope = NetnsScope::enter(*right.netns);
+  auto netlink = Netlink::open().value();
+  EXPECT_TRUE(by_name(netlink).contains("v1"));
+}
+
+TEST(Netlink, RoutesAreAddedAndDeleted) {
+  NEED_NAMESPACES();
+  TestNetns space("a");
+  const auto scope = NetnsScope::enter(*space.netns);
+  auto netlink = Netlink::open().value();
+  ASSERT_OK(netlink.add_bridge("d0"));
+  ASSERT_OK(netlink.set_up("d0"));
+  ASSERT_OK(netlink.add_address("d0", ip("10.8.0.2"), 24));
+  ASSERT_OK(netlink.add_address("d0", ip("fd08::2"), 64));
+  const RouteRequest table[] = {
+      {.destination = *Cidr::parse("0.0.0.0/0"), .gateway = ip("10.8.0.1")},
+      {.destination = *Cidr::parse("10.96.0.0/12"), .gateway = ip("10.8.0.1"), .link = "d0"},
+      {.destination = *Cidr::parse("192.0.2.0/24"), .link = "d0", .source = ip("10.8.0.2")},
+      {.destination = *Cidr::parse("::/0"), .gateway = ip("fd08::1"), .link = "d0"},
+      {.destination = *Cidr::parse("fd00:1::/64"), .link = "d0"},
+  };
+  for (const RouteRequest& route : table) {
+    SCOPED_TRACE(route.destination.to_string());
+    ASSERT_OK(netlink.add_route(route));
+    ASSERT_OK(netlink.add_route(route));  // again: no error
+    ASSERT_OK(netlink.delete_route(route));
+    EXPECT_FALSE(netlink.delete_route(route).has_value());
+  }
+}
+
+TEST(Netlink, ErrorsNameTheLinkAndTheReason) {
+  NEED_NAMESPACES();
+  TestNetns space("a");
+  const auto scope = NetnsScope::enter(*space.netns);
+  auto netlink = Netlink::open().value();
+  ASSERT_OK(netlink.add_bridge("d0"));
+  struct Row {
+    Result<void> result;
+    std::string part;
+  };
+  const Row table[] = {
+      {netlink.add_bridge("d0"), "cannot add bridge d0: Object exists"},
+      {netlink.add_bridge(""), "link name \"\": expected 1 to 15"},
+      {netlink.add_bridge("sixteencharacter"), "link name \"sixteencharacter\""},
+      {netlink.add_bridge("a/b"), "link name \"a/b\""},
+      {netlink.add_veth("ok", "not ok"), "link name \"not ok\""},
+      {netlink.set_up("none"), "link none: "},
+      {netlink.delete_link("none"), "link none: "},
+      {netlink.set_mac("d0", "zz"), "MAC address \"zz\""},
+      {netlink.set_mtu("d0", 4'000'000'000u), "link d0: cannot set MTU 4000000000"},
+      {netlink.set_master("d0", "none"), "link none: "},
+      {netlink.add_address("d0", ip("10.0.0.1"), 33), "prefix length 33, expected 0 to 32"},
+      {netlink.add_address("none", ip("10.0.0.1"), 32), "link none: "},
+      {netlink.add_route({.destination = *Cidr::parse("10.0.0.0/8")}), "expected a gateway"},
+      {netlink.add_route({.destination = *Cidr::parse("10.0.0.0/8"), .gateway = ip("10.1.1.1")}),
+       "cannot add route to 10.0.0.0/8: "},
+      {netlink.move_to_netns("d0", 999), "link d0: cannot move it to another namespace: "},
+  };
+  for (const Row& row : table) {
+    ASSERT_FALSE(row.result.has_value()) << row.part;
+    EXPECT_NE(row.result.error().message.find(row.part), std::string::npos)
+        << row.result.error().message;
+  }
+}
+
+class MonitorRig {
+ public:
+  void open() {
+    auto opened = LinkMonitor::open(loop, [this](LinkMonitor::Event event, const LinkInfo& link) {
+      const char* word = event == LinkMonitor::Event::added     ? "+"
+                         : event == LinkMonitor::Event::changed ? "~"
+                                                                : "-";
+      log.push_back(cat(word, link.name, link.up ? " up" : ""));
+      if (on_event) on_event();
+    });
+    ASSERT_TRUE(opened.has_value()) << opened.error().message;
+    monitor = std::move(*opened);
+  }
+  bool wait_for(const std::string& line) {
+    for (int i = 0; i < 300; ++i) {
+      if (std::ranges::find(log, line) != log.end()) return true;
+      loop.run_once(std::chrono::milliseconds(10));
+    }
+    return false;
+  }
+
+  EventLoop loop;
+  std::unique_ptr<LinkMonitor> monitor;
+  std::vector<std::string> log;
+  std::function<void()> on_event;
+};
+
+TEST(LinkMonitor, ReportsWhatIsThereAndWhatChanges) {
+  NEED_NAMESPACES();
+  TestNetns space("a");
+  const auto scope = NetnsScope::enter(*space.netns);
+  auto netlink = Netlink::open().value();
+  ASSERT_OK(netlink.add_bridge("before"));
+  MonitorRig rig;
+  rig.open();
+  EXPECT_TRUE(rig.log.empty()) << "callbacks come from the loop";
+  EXPECT_TRUE(rig.wait_for("+lo up"));
+  EXPECT_TRUE(rig.wait_for("+before"));
+  ASSERT_OK(netlink.add_bridge("after"));
+  EXPECT_TRUE(rig.wait_for("+after"));
+  ASSERT_OK(netlink.set_up("after"));
+  EXPECT_TRUE(rig.wait_for("~after up"));
+  ASSERT_OK(netlink.delete_link("after"));
+  EXPECT_TRUE(rig.wait_for("-after") || rig.wait_for("-after up"));
+  EXPECT_EQ(std::ranges::count(rig.log, "+after"), 1);
+}
+
+TEST(LinkMonitor, SeesBridgePortsAsChangesNotAsRemovals) {
+  NEED_NAMESPACES();
+  TestNetns space("a");
+  const auto scope = NetnsScope::enter(*space.netns);
+  auto netlink = Netlink::open().value();
+  ASSERT_OK(netlink.add_bridge("br0"));
+  ASSERT_OK(netlink.add_veth("port", "far"));
+  MonitorRig rig;
+  rig.open();
+  ASSERT_TRUE(rig.wait_for("+port"));
+  ASSERT_OK(netlink.set_master("port", "br0"));
+  ASSERT_TRUE(rig.wait_for("~port"));
+  ASSERT_OK(netlink.set_master("port", ""));
+  ASSERT_OK(netlink.add_bridge("last"));
+  ASSERT_TRUE(rig.wait_for("+last"));
+  EXPECT_EQ(std::ranges::count(rig.log, "-port"), 0);
+  EXPECT_EQ(std::ranges::count(rig.log, "+port"), 1);
+}
+
+TEST(LinkMonitor, CatchesUpAfterLostNotifications) {
+  NEED_NAMESPACES();
+  TestNetns space("a");
+  const auto scope = NetnsScope::enter(*space.netns);
+  auto netlink = Netlink::open().value();
+  ASSERT_OK(netlink.add_bridge("gone"));
+  MonitorRig rig;
+  rig.open();
+  ASSERT_TRUE(rig.wait_for("+gone"));
+  // Far more notifications than the socket's buffer holds, while nobody reads.
+  for (uint32_t i = 0; i < 600; ++i) ASSERT_OK(netlink.set_mtu("lo", 30'000 + i));
+  ASSERT_OK(netlink.delete_link("gone"));
+  ASSERT_OK(netlink.add_bridge("final"));
+  EXPECT_TRUE(rig.wait_for("+final"));
+  EXPECT_TRUE(rig.wait_for("-gone"));
+  EXPECT_LT(rig.log.size(), 600u);
+  EXPECT_EQ(std::ranges::count(rig.log, "-gone"), 1);
+}
+
+TEST(LinkMonitor, MayBeDestroyedInItsCallback) {
+  NEED_NAMESPACES();
+  TestNetns space("a");
+  const auto scope = NetnsScope::enter(*space.netns);
+  auto netlink = Netlink::open().value();
+  ASSERT_OK(netlink.add_bridge("one"));
+  MonitorRig rig;
+  rig.open();
+  rig.on_event = [&] { rig.monitor.reset(); };
+  for (int i = 0; i < 10; ++i) rig.loop.run_once(std::chrono::milliseconds(1));
+  EXPECT_EQ(rig.log.size(), 1u);
+}
+
+TEST(Netns, NamesAreListedAndRemoved) {
+  NEED_NAMESPACES();
+  const std::string name = cat("fltest-", ::getpid(), "-named");
+  ASSERT_OK(Netns::create(name));
+  EXPECT_TRUE(Netns::exists(name));
+  const auto names = Netns::names();
+  EXPECT_NE(std::ranges::find(names, name), names.end());
+  EXPECT_FALSE(Netns::create(name).has_value()) << "the name is taken";
+  EXPECT_TRUE(Netns::open(name).has_value());
+  ASSERT_OK(Netns::remove(name));
+  ASSERT_OK(Netns::remove(name));
+  EXPECT_FALSE(Netns::exists(name));
+  EXPECT_FALSE(Netns::open(name).has_value());
+}
+
+TEST(Netns, BadNamesAreRefused) {
+  for (const std::string name : {"", ".", "..", "a/b", "-x", ".x", "a b", "x\n"}) {
+    const auto result = Netns::create(name);
+    ASSERT_FALSE(result.has_value()) << name;
+    EXPECT_NE(result.error().message.find("network namespace name"), std::string::npos);
+    EXPECT_FALSE(Netns::open(name).has_value());
+    EXPECT_FALSE(Netns::remove(name).has_value());
+  }
+  EXPECT_FALSE(Netns::create(std::string(64, 'a')).has_value());
+}
+
+TEST(Netns, ScopeSwitchesOnlyTheCallingThreadAndBack) {
+  NEED_NAMESPACES();
+  TestNetns space("a");
+  auto inside = [] {
+    auto netlink = Netlink::open().value();
+    return by_name(netlink).contains("mark0");
+  };
+  {
+    const auto scope = NetnsScope::enter(*space.netns);
+    ASSERT_TRUE(scope.has_value());
+    auto netlink = Netlink::open().value();
+    ASSERT_OK(netlink.add_bridge("mark0"));
+    EXPECT_TRUE(inside());
+    bool other = true;
+    std::thread([&] {
+      // A new thread starts in its creator's namespace; one that was there before would not.
+      const auto home = NetnsScope::enter(*space.netns);
+      other = inside();
+    }).join();
+    EXPECT_TRUE(other);
+  }
+  EXPECT_FALSE(inside());
+}
+
+TEST(Netns, SysctlsBelongToTheNamespace) {
+  NEED_NAMESPACES();
+  TestNetns space("a");
+  const auto scope = NetnsScope::enter(*space.netns);
+  ASSERT_OK(write_sysctl("net/ipv4/ip_forward", "1"));
+  EXPECT_EQ(read_sysctl("net/ipv4/ip_forward").value(), "1");
+  ASSERT_OK(write_sysctl("net/ipv4/ip_forward", "0"));
+  EXPECT_EQ(read_sysctl("net/ipv4/ip_forward").value(), "0");
+  EXPECT_FALSE(write_sysctl("net/ipv4/ip_forward", "many").has_value());
+  EXPECT_FALSE(write_sysctl("net/no/such", "1").has_value());
+  EXPECT_FALSE(write_sysctl("../etc/passwd", "1").has_value());
+  EXPECT_FALSE(read_sysctl("").has_value());
+}
+
+}  // namespace
+}  // namespace fairlead::net
