@@ -4,6 +4,7 @@
 
 #include <map>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -24,20 +25,28 @@ struct NodeConfig {
 struct Backend {
   Ip ip;
   uint16_t port = 0;
-  bool local = false;                 // on this node
+  bool local = false;  // on this node
   friend auto operator<=>(const Backend&, const Backend&) = default;
 };
 
-enum class FrontendKind : uint8_t { cluster_ip, node_port };
+enum class FrontendKind : uint8_t {
+  cluster_ip,
+  node_port,    // the port on every NodeConfig::node_ips of the rule's family
+  external_ip,  // spec.externalIPs or a load balancer's VIP: matched like a ClusterIP, by address
+};
 
 struct Frontend {
   FrontendKind kind = FrontendKind::cluster_ip;
-  Ip ip;                              // ClusterIP; for a NodePort: unspecified, of its family
+  Ip ip;  // for a NodePort: unspecified, of its family
   uint16_t port = 0;
+  // Traffic policy Local. Of a ClusterIP (internalTrafficPolicy): every source gets
+  // local_backends(). Of the other kinds (externalTrafficPolicy): sources that are neither this
+  // node nor in local_pod_cidrs get local_backends(); the others get cluster_backends().
+  bool local_only = false;
   friend auto operator<=>(const Frontend&, const Frontend&) = default;
 };
 
-// What happens to a new flow that finds no backend.
+// What happens to a new flow whose set of backends (cluster or local) is empty.
 enum class NoBackend : uint8_t {
   reject,  // no endpoint anywhere: connection refused / ICMP unreachable
   drop,    // endpoints exist, but not for this traffic policy
@@ -48,14 +57,35 @@ struct PortRule {
   std::string port_name;
   Protocol protocol = Protocol::tcp;
   bool ipv6 = false;
-  std::vector<Frontend> frontends;    // sorted
-  std::vector<Backend> backends;      // sorted, local ones first
+  std::vector<Frontend> frontends;  // sorted
+  std::vector<Backend> backends;    // sorted, local ones first
   NoBackend if_empty = NoBackend::reject;
+  // The cluster set starts here: 0, except when local backends serve the Local policy only
+  // (terminating ones, while other nodes have ready ones).
+  uint32_t cluster_first = 0;
   friend bool operator==(const PortRule&, const PortRule&) = default;
 };
 
+// The sets that a frontend chooses from at random, as ranges of rule.backends; they may overlap.
+// A rule whose frontends are all ClusterIPs with local_only holds the local backends alone, so
+// that a driver without local_only is right for it.
+inline std::span<const Backend> cluster_backends(const PortRule& rule) {
+  return std::span(rule.backends).subspan(rule.cluster_first);
+}
+inline std::span<const Backend> local_backends(const PortRule& rule) {
+  size_t count = 0;
+  while (count < rule.backends.size() && rule.backends[count].local) ++count;
+  return std::span(rule.backends).first(count);
+}
+
+// Masquerade (the source becomes the node's address, so that replies come back through it), by
+// source. It is the same in every driver:
+// - ClusterIP: sources outside local_pod_cidrs; nobody when it has no CIDR of the family.
+// - NodePort and external IP: everybody; with local_only only the node itself.
+// - any frontend: when the chosen backend is the source itself (hairpin).
+
 struct ServiceEntry {
-  std::vector<PortRule> ports;        // sorted by (family, protocol, port name)
+  std::vector<PortRule> ports;  // sorted by (family, protocol, port name)
   friend bool operator==(const ServiceEntry&, const ServiceEntry&) = default;
 };
 

@@ -1,0 +1,97 @@
+#include "dataplane/flow.h"
+
+#include <algorithm>
+
+#include "base/text.h"
+
+namespace fairlead::dataplane {
+namespace {
+
+bool matches(const NodeConfig& node, const PortRule& rule, const Frontend& frontend,
+             const Ip& destination) {
+  if (destination.is_v4() == rule.ipv6) return false;
+  if (frontend.kind != FrontendKind::node_port) return frontend.ip == destination;
+  return std::find(node.node_ips.begin(), node.node_ips.end(), destination) != node.node_ips.end();
+}
+
+FlowResult decide(const NodeConfig& node, const api::ObjectKey& key, const PortRule& rule,
+                  const Frontend& frontend, const Ip& source) {
+  FlowResult result;
+  result.service = key;
+  result.port_name = rule.port_name;
+  result.frontend = frontend;
+  const Treatment how = treatment(node, rule, frontend, classify_source(node, source));
+  if (how.backends.empty()) {
+    result.outcome = rule.if_empty == NoBackend::reject ? FlowOutcome::reject : FlowOutcome::drop;
+    return result;
+  }
+  result.outcome = FlowOutcome::forward;
+  for (const Backend& backend : how.backends) {
+    result.candidates.push_back({backend, how.masquerade || backend.ip == source});
+  }
+  return result;
+}
+
+}  // namespace
+
+bool knows_local_pods(const NodeConfig& node, bool ipv6) {
+  return std::any_of(node.local_pod_cidrs.begin(), node.local_pod_cidrs.end(),
+                     [&](const Cidr& cidr) { return cidr.base.is_v4() != ipv6; });
+}
+
+SourceClass classify_source(const NodeConfig& node, const Ip& source) {
+  if (source.is_loopback() ||
+      std::find(node.node_ips.begin(), node.node_ips.end(), source) != node.node_ips.end()) {
+    return SourceClass::node;
+  }
+  const bool pod = std::any_of(node.local_pod_cidrs.begin(), node.local_pod_cidrs.end(),
+                               [&](const Cidr& cidr) { return cidr.contains(source); });
+  return pod ? SourceClass::local_pod : SourceClass::outside;
+}
+
+Treatment treatment(const NodeConfig& node, const PortRule& rule, const Frontend& frontend,
+                    SourceClass source) {
+  if (frontend.kind == FrontendKind::cluster_ip) {
+    const bool masquerade = source != SourceClass::local_pod && knows_local_pods(node, rule.ipv6);
+    return {frontend.local_only ? local_backends(rule) : cluster_backends(rule), masquerade};
+  }
+  if (!frontend.local_only) return {cluster_backends(rule), true};
+  if (source == SourceClass::outside) return {local_backends(rule), false};
+  return {cluster_backends(rule), source == SourceClass::node};
+}
+
+FlowResult resolve(const ServiceTable& table, const Ip& source, const Ip& destination,
+                   uint16_t port, Protocol protocol) {
+  for (const auto& [key, entry] : table.services) {
+    for (const PortRule& rule : entry.ports) {
+      if (rule.protocol != protocol) continue;
+      for (const Frontend& frontend : rule.frontends) {
+        if (frontend.port != port || !matches(table.node, rule, frontend, destination)) continue;
+        return decide(table.node, key, rule, frontend, source);
+      }
+    }
+  }
+  return {};
+}
+
+std::string to_text(const FlowResult& result) {
+  const std::string name = cat(result.service.to_string(), ":", result.port_name);
+  switch (result.outcome) {
+    case FlowOutcome::pass:
+      return "pass";
+    case FlowOutcome::reject:
+      return cat("reject ", name);
+    case FlowOutcome::drop:
+      return cat("drop ", name);
+    case FlowOutcome::forward:
+      break;
+  }
+  std::vector<std::string> parts;
+  for (const FlowCandidate& candidate : result.candidates) {
+    const SocketAddress address{candidate.backend.ip, candidate.backend.port};
+    parts.push_back(cat(address.to_string(), candidate.masquerade ? " (masquerade)" : ""));
+  }
+  return cat("forward ", name, " to ", join(parts, ", "));
+}
+
+}  // namespace fairlead::dataplane

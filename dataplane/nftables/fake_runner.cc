@@ -1,0 +1,143 @@
+#include "dataplane/nftables/fake_runner.h"
+
+#include "api/json.h"
+#include "base/text.h"
+
+namespace fairlead::dataplane {
+namespace {
+
+// "10.0.0.1 . 6 . 80" as libnftables prints it: numbers as numbers, the rest as text.
+json::value concat_json(std::string_view text) {
+  json::array parts;
+  for (const std::string_view part : split(text, ' ')) {
+    if (part == ".") continue;
+    if (const auto number = parse_int(part)) {
+      parts.emplace_back(*number);
+    } else {
+      parts.emplace_back(json::string(part.data(), part.size()));
+    }
+  }
+  return json::object{{"concat", std::move(parts)}};
+}
+
+json::value element_json(bool is_map, const std::string& key, const std::string& value) {
+  if (!is_map) return concat_json(key);
+  json::array pair{concat_json(key)};
+  if (value.starts_with("goto ")) {
+    pair.push_back(json::object{{"goto", json::object{{"target", value.substr(5)}}}});
+  } else {
+    pair.push_back(concat_json(value));
+  }
+  return pair;
+}
+
+std::unexpected<Error> refuse(std::string_view what, std::string_view about) {
+  return fail(cat("Error: Could not process rule: ", what, ": ", about));
+}
+
+}  // namespace
+
+Result<void> FakeNft::change_elements(Table& table, std::string_view verb, const std::string& name,
+                                      std::string_view list) {
+  const auto set = table.sets.find(name);
+  if (set == table.sets.end()) return refuse("No such file or directory", name);
+  for (const std::string_view element : split(list, ',')) {
+    const std::string_view text = trim(element);
+    const size_t colon = text.find(" : ");
+    const std::string key(text.substr(0, colon));
+    const std::string value(colon == text.npos ? "" : text.substr(colon + 3));
+    if (verb == "delete") {
+      if (set->second.elements.erase(key) == 0) return refuse("No such file or directory", text);
+      continue;
+    }
+    if (value.starts_with("goto ") && !table.chains.contains(value.substr(5))) {
+      return refuse("No such file or directory", text);
+    }
+    const auto [at, added] = set->second.elements.emplace(key, value);
+    if (!added && at->second != value) return refuse("File exists", text);
+  }
+  return {};
+}
+
+// add|delete table|chain|rule|set|map|element inet TABLE [NAME [{ REST }]]
+Result<void> FakeNft::execute_line(std::map<std::string, Table>& tables, std::string_view line) {
+  const auto words = split(line, ' ');
+  if (words.size() < 4 || words[2] != "inet") return fail(cat("Error: syntax error: ", line));
+  const std::string_view verb = words[0], what = words[1];
+  const std::string table_name(words[3]);
+  if (what == "table") {
+    if (verb == "add") tables[table_name];
+    if (verb == "delete" && tables.erase(table_name) == 0) {
+      return refuse("No such file or directory", line);
+    }
+    return {};
+  }
+  const auto table = tables.find(table_name);
+  if (table == tables.end() || words.size() < 5) return refuse("No such file or directory", line);
+  const std::string name(words[4]);
+  if (what == "map" || what == "set") {
+    table->second.sets[name].is_map = what == "map";
+  } else if (what == "chain" && verb == "add") {
+    table->second.chains[name];
+  } else if (what == "chain") {
+    for (const auto& [set_name, set] : table->second.sets) {
+      for (const auto& [key, value] : set.elements) {
+        if (value == "goto " + name) return refuse("Device or resource busy", line);
+      }
+    }
+    if (table->second.chains.erase(name) == 0) return refuse("No such file or directory", line);
+  } else if (what == "rule") {
+    const auto chain = table->second.chains.find(name);
+    if (chain == table->second.chains.end()) return refuse("No such file or directory", line);
+    ++chain->second.rules;
+  } else if (what == "element") {
+    const size_t open = line.find('{'), close = line.rfind('}');
+    if (open == line.npos || close == line.npos) return fail(cat("Error: syntax error: ", line));
+    return change_elements(table->second, verb, name, line.substr(open + 1, close - open - 1));
+  }
+  return {};
+}
+
+Result<void> FakeNft::execute(const std::string& commands) {
+  auto next = tables_;
+  for (const std::string_view line : split(commands, '\n')) {
+    if (!line.empty()) FL_TRY_VOID(execute_line(next, line));
+  }
+  tables_ = std::move(next);
+  return {};
+}
+
+Result<void> FakeNft::run(const std::string& commands) {
+  ++transactions_;
+  last_commands_ = commands;
+  if (failures_left_ > 0) {
+    --failures_left_;
+    return fail("Error: Could not process rule: Cannot allocate memory");
+  }
+  return execute(commands);
+}
+
+Result<std::optional<std::string>> FakeNft::list_table(const std::string& name) {
+  const auto table = tables_.find(name);
+  if (table == tables_.end()) return std::nullopt;
+  json::array items;
+  for (const auto& [set_name, set] : table->second.sets) {
+    json::array elements;
+    for (const auto& [key, value] : set.elements) {
+      if (set_name.starts_with("local_pods")) continue;  // prefixes, which nobody reads back
+      elements.push_back(element_json(set.is_map, key, value));
+    }
+    json::object body{{"name", set_name}};
+    if (!elements.empty()) body["elem"] = std::move(elements);
+    items.push_back(json::object{{set.is_map ? "map" : "set", std::move(body)}});
+  }
+  for (const auto& [chain_name, chain] : table->second.chains) {
+    items.push_back(json::object{{"chain", json::object{{"name", chain_name}}}});
+    for (size_t i = 0; i < chain.rules; ++i) {
+      items.push_back(json::object{{"rule", json::object{{"chain", chain_name}}}});
+    }
+  }
+  return json::serialize(json::object{{"nftables", std::move(items)}});
+}
+
+}  // namespace fairlead::dataplane

@@ -1,0 +1,48 @@
+// Clusters for tests: from YAML, and random ones that change step by step.
+#pragma once
+
+#include <random>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "api/snapshot.h"
+#include "base/result.h"
+#include "dataplane/service_table.h"
+
+namespace fairlead::dataplane {
+
+// Every document of `yaml`, into the builder. The error names the document.
+Result<void> put_yaml(api::SnapshotBuilder& builder, std::string_view yaml);
+
+// "name: a", "ips: [...]", "pods: [...]" as a NodeConfig.
+Result<NodeConfig> parse_node(std::string_view yaml);
+
+// The node that RandomCluster's endpoints are local to.
+NodeConfig random_node();
+
+// Services and slices of all kinds under few names, so that random steps meet each other. The same
+// seed gives the same steps.
+class RandomCluster {
+ public:
+  explicit RandomCluster(uint32_t seed) : random_(seed) {}
+
+  // One to five changes, then the tick.
+  api::SnapshotBuilder::Tick step();
+
+ private:
+  uint32_t below(uint32_t n) { return std::uniform_int_distribution<uint32_t>(0, n - 1)(random_); }
+  bool chance(uint32_t percent) { return below(100) < percent; }
+  api::Service make_service(uint32_t number);
+  api::EndpointSlice make_slice(const api::ObjectKey& key, uint32_t service);
+
+  std::mt19937 random_;
+  api::SnapshotBuilder builder_;
+};
+
+// `services` ClusterIP services of one port, with `endpoints` backends each: for sizes.
+api::SnapshotBuilder::Tick big_cluster(api::SnapshotBuilder& builder, uint32_t services,
+                                       uint32_t endpoints);
+api::EndpointSlice big_slice(uint32_t service, uint32_t endpoints);
+
+}  // namespace fairlead::dataplane

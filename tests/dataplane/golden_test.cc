@@ -1,0 +1,85 @@
+// Every tests/golden/*.txt: objects and node facts in; the table, the kernel rows of the nftables
+// driver and the fate of some flows out.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "base/text.h"
+#include "dataplane/compile.h"
+#include "dataplane/flow.h"
+#include "dataplane/nftables/driver.h"
+#include "dataplane/nftables/fake_runner.h"
+#include "tests/dataplane/cluster.h"
+#include "tests/dataplane/golden_file.h"
+
+namespace fairlead::dataplane {
+namespace {
+
+Result<ServiceTable> compile_file(const GoldenFile& file) {
+  FL_TRY(const NodeConfig node, parse_node(file.section("node")));
+  api::SnapshotBuilder builder;
+  FL_TRY_VOID(put_yaml(builder, file.section("objects")));
+  return compile(*builder.take().snapshot, node);
+}
+
+// "10.1.0.5 -> 10.96.0.1:80/TCP = ..." with the fate filled in.
+std::string flow_line(const ServiceTable& table, std::string_view line) {
+  const std::string_view flow = trim(line.substr(0, line.find('=')));
+  const size_t arrow = flow.find(" -> "), slash = flow.rfind('/');
+  if (arrow == flow.npos || slash == flow.npos || slash < arrow) {
+    return cat(flow, " = expected SOURCE -> ADDRESS:PORT/PROTOCOL");
+  }
+  const auto source = Ip::parse(flow.substr(0, arrow));
+  const auto destination = SocketAddress::parse(flow.substr(arrow + 4, slash - arrow - 4));
+  const auto protocol = parse_protocol(flow.substr(slash + 1));
+  if (!source || !destination || !protocol) return cat(flow, " = not an address or protocol");
+  return cat(flow, " = ",
+             to_text(resolve(table, *source, destination->ip, destination->port, *protocol)));
+}
+
+std::string flow_table(const ServiceTable& table, std::string_view section) {
+  std::string out;
+  for (const std::string_view line : split(section, '\n')) {
+    if (line.empty()) continue;
+    append(out, line.starts_with("#") ? std::string(line) : flow_line(table, line));
+    append(out, '\n');
+  }
+  return out;
+}
+
+std::string kernel_rows(const ServiceTable& table) {
+  MemoryLogSink sink;
+  Registry registry;
+  const auto driver = make_nftables_driver({}, Log(sink), registry, std::make_unique<FakeNft>());
+  const ApplyReport report = driver->apply(table, {}, true);
+  return report.ok() ? driver->dump() : cat("error: ", join(report.errors, "; "), "\n");
+}
+
+class Golden : public testing::TestWithParam<std::string> {};
+
+TEST_P(Golden, TableRowsAndFlowsAreAsWritten) {
+  auto file = GoldenFile::read(GetParam());
+  ASSERT_TRUE(file) << file.error().message;
+  const auto table = compile_file(*file);
+  ASSERT_TRUE(table) << table.error().message;
+  const std::pair<std::string_view, std::string> parts[] = {
+      {"table", to_text(*table)},
+      {"nftables", kernel_rows(*table)},
+      {"flows", flow_table(*table, file->section("flows"))},
+  };
+  if (updating_golden_files()) {
+    for (const auto& [name, text] : parts) file->set_section(name, text);
+    ASSERT_TRUE(file->write());
+    return;
+  }
+  for (const auto& [name, text] : parts) {
+    EXPECT_EQ(file->section(name), text) << "section " << name << "; UPDATE_GOLDEN=1 rewrites it";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Files, Golden, testing::ValuesIn(golden_paths()), [](const auto& suite) {
+  return std::filesystem::path(suite.param).stem().string();
+});
+
+}  // namespace
+}  // namespace fairlead::dataplane

@@ -1,0 +1,301 @@
+// The nftables driver over the fake kernel and, where this machine has one, over the real one:
+// the same cases run on both.
+#include "dataplane/nftables/driver.h"
+
+#include <gtest/gtest.h>
+
+#include "base/text.h"
+#include "dataplane/compile.h"
+#include "dataplane/nftables/fake_runner.h"
+#include "dataplane/nftables/kernel_state.h"
+#include "tests/dataplane/cluster.h"
+#include "tests/dataplane/netns_lab.h"
+
+namespace fairlead::dataplane {
+namespace {
+
+// Lends one runner to several drivers, one after the other, as runs of the agent share a kernel.
+class Borrowed final : public NftRunner {
+ public:
+  explicit Borrowed(NftRunner& runner, size_t& transactions)
+      : runner_(runner), transactions_(transactions) {}
+  Result<void> run(const std::string& commands) override {
+    ++transactions_;
+    return runner_.run(commands);
+  }
+  Result<std::optional<std::string>> list_table(const std::string& name) override {
+    return runner_.list_table(name);
+  }
+
+ private:
+  NftRunner& runner_;
+  size_t& transactions_;
+};
+
+enum class KernelKind { fake, real };
+
+class NftDriver : public testing::TestWithParam<KernelKind> {
+ protected:
+  void SetUp() override {
+    if (GetParam() == KernelKind::fake) {
+      runner_ = std::make_unique<FakeNft>();
+      return;
+    }
+    SKIP_WITHOUT_NAMESPACES();
+    netns_ = std::make_unique<FreshNetns>();
+    runner_ = make_nft_runner();
+  }
+
+  std::unique_ptr<Driver> make_driver() {
+    return make_nftables_driver({}, Log(sink_), registry_,
+                                std::make_unique<Borrowed>(*runner_, transactions_));
+  }
+
+  // What a driver that starts from nothing makes of the table.
+  static std::string expected(const ServiceTable& table) {
+    MemoryLogSink sink;
+    Registry registry;
+    const auto driver = make_nftables_driver({}, Log(sink), registry, std::make_unique<FakeNft>());
+    EXPECT_TRUE(driver->apply(table, {}, true).ok());
+    return driver->dump();
+  }
+
+  MemoryLogSink sink_;
+  Registry registry_;
+  size_t transactions_ = 0;
+  std::unique_ptr<FreshNetns> netns_;
+  std::unique_ptr<NftRunner> runner_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Kernels, NftDriver, testing::Values(KernelKind::fake, KernelKind::real),
+                         [](const auto& suite) {
+                           return suite.param == KernelKind::fake ? "Fake" : "Real";
+                         });
+
+ServiceTable table_of(uint32_t services, uint32_t endpoints) {
+  api::SnapshotBuilder builder;
+  return compile(*big_cluster(builder, services, endpoints).snapshot, random_node());
+}
+
+TEST_P(NftDriver, StartsFromNothing) {
+  const auto driver = make_driver();
+  ASSERT_TRUE(driver->start());
+  EXPECT_EQ(driver->dump(), "");
+  const ServiceTable table = table_of(3, 4);
+  const ApplyReport report = driver->apply(table, {}, true);
+  EXPECT_TRUE(report.ok()) << join(report.errors, "\n");
+  EXPECT_EQ(report.services_changed, 3u);
+  EXPECT_EQ(driver->dump(), expected(table));
+  EXPECT_EQ(transactions_, 1u);
+}
+
+TEST_P(NftDriver, OneEndpointCostsAFewWritesInOneTransaction) {
+  const auto driver = make_driver();
+  api::SnapshotBuilder builder;
+  ServiceTable table = compile(*big_cluster(builder, 40, 4).snapshot, random_node());
+  ASSERT_TRUE(driver->apply(table, {}, true).ok());
+  builder.put(std::make_shared<const api::EndpointSlice>(big_slice(7, 5)));
+  auto tick = builder.take();
+  auto changed = update(table, *tick.snapshot, tick.changes);
+  transactions_ = 0;
+  const ApplyReport report = driver->apply(table, changed, false);
+  EXPECT_TRUE(report.ok()) << join(report.errors, "\n");
+  EXPECT_EQ(report.services_changed, 1u);
+  EXPECT_EQ(transactions_, 1u);
+  // The new slot, the service's chain (delete, add) and the chain for five backends.
+  EXPECT_EQ(report.writes, 4u);
+  EXPECT_EQ(driver->dump(), expected(table));
+  // The same table again: nothing to send.
+  EXPECT_EQ(driver->apply(table, changed, false).writes, 0u);
+  EXPECT_EQ(transactions_, 1u);
+}
+
+TEST_P(NftDriver, RandomStepsEndAsCompiledAnewAndAsReadBack) {
+  for (uint32_t seed = 1; seed <= 3; ++seed) {
+    RandomCluster cluster(seed);
+    const auto driver = make_driver();
+    ServiceTable table;
+    table.node = random_node();
+    ASSERT_TRUE(driver->start());
+    ASSERT_TRUE(driver->apply(table, {}, true).ok());
+    for (int step = 0; step < 60; ++step) {
+      const auto tick = cluster.step();
+      const auto changed = update(table, *tick.snapshot, tick.changes);
+      const ApplyReport report = driver->apply(table, changed, step % 20 == 19);
+      ASSERT_TRUE(report.ok()) << join(report.errors, "\n");
+      ASSERT_EQ(driver->dump(), expected(table)) << "seed " << seed << " step " << step;
+    }
+  }
+}
+
+TEST_P(NftDriver, ALaterRunTakesOverWithoutTouchingWhatIsRight) {
+  const ServiceTable table = table_of(5, 4);
+  ASSERT_TRUE(make_driver()->apply(table, {}, true).ok());
+  transactions_ = 0;
+  const auto second = make_driver();
+  ASSERT_TRUE(second->start());
+  EXPECT_EQ(second->apply(table, {}, true).writes, 0u);
+  EXPECT_EQ(transactions_, 0u);
+  // What changed while nobody ran is sent as the difference.
+  const auto third = make_driver();
+  ASSERT_TRUE(third->start());
+  ServiceTable later = table;
+  auto& backends = later.services.at({"default", "s2"}).ports[0].backends;
+  backends.erase(backends.begin());
+  later.services.erase({"default", "s4"});
+  const ApplyReport report = third->apply(later, {}, true);
+  EXPECT_TRUE(report.ok());
+  EXPECT_LT(report.writes, 16u);
+  EXPECT_EQ(third->dump(), expected(later));
+}
+
+TEST_P(NftDriver, OtherSettingsReplaceTheTableInOneTransaction) {
+  ServiceTable table = table_of(3, 2);
+  ASSERT_TRUE(make_driver()->apply(table, {}, true).ok());
+  transactions_ = 0;
+  table.node.local_pod_cidrs.clear();
+  const auto second = make_driver();
+  ASSERT_TRUE(second->start());
+  EXPECT_TRUE(second->apply(table, {}, true).ok());
+  EXPECT_EQ(transactions_, 1u);
+  EXPECT_EQ(second->dump(), expected(table));
+  // And so does the running one.
+  table.node.local_pod_cidrs = {*Cidr::parse("10.7.0.0/16")};
+  EXPECT_TRUE(second->apply(table, {}, false).ok());
+  EXPECT_EQ(transactions_, 2u);
+  EXPECT_EQ(second->dump(), expected(table));
+}
+
+TEST_P(NftDriver, ANewNodeAddressIsServedByTheNextApply) {
+  api::SnapshotBuilder builder;
+  ASSERT_TRUE(put_yaml(builder, R"(
+apiVersion: v1
+kind: Service
+metadata: {namespace: default, name: web}
+spec: {type: NodePort, clusterIP: 10.96.0.1, ports: [{port: 80, nodePort: 30080}]}
+)"));
+  const auto tick = builder.take();
+  NodeConfig node{"n", {Ip::v4(0xc0a80001)}, {}};
+  const auto driver = make_driver();
+  ASSERT_TRUE(driver->apply(compile(*tick.snapshot, node), {}, true).ok());
+  node.node_ips = {Ip::v4(0xc0a80005)};
+  ASSERT_TRUE(driver->apply(compile(*tick.snapshot, node), {}, false).ok());
+  EXPECT_EQ(driver->dump(), "10.96.0.1:80 TCP no-endpoint\n192.168.0.5:30080 TCP no-endpoint\n");
+}
+
+// `nft flush ruleset` by a firewall's restart, a rule too many, an element gone.
+TEST_P(NftDriver, WhatOthersBreakIsRepaired) {
+  const ServiceTable table = table_of(3, 2);
+  const auto driver = make_driver();
+  ASSERT_TRUE(driver->apply(table, {}, true).ok());
+  const char* damages[] = {
+      "delete table inet fairlead\n",
+      "add rule inet fairlead prerouting drop\n",
+      "delete element inet fairlead services4 { 10.96.0.1 . 6 . 80 }\n",
+      "delete element inet fairlead backends4 { 10.96.0.1 . 6 . 80 . 0 }\n",
+      "delete element inet fairlead backends4 { 10.96.0.2 . 6 . 80 . 1 }\n"
+      "add element inet fairlead backends4 { 10.96.0.2 . 6 . 80 . 1 : 1.2.3.4 . 5 }\n",
+      "add element inet fairlead hairpin4 { 9.9.9.9 . 9.9.9.9 }\n",
+      "delete chain inet fairlead layout-x\n",
+  };
+  for (const char* damage : damages) {
+    if (!runner_->run(damage)) continue;  // the last one: nothing happened
+    EXPECT_TRUE(driver->apply(table, {}, true).ok()) << damage;
+    EXPECT_EQ(driver->dump(), expected(table)) << damage;
+  }
+}
+
+TEST_P(NftDriver, ARefusedTransactionIsReportedAndHealedByTheNext) {
+  api::SnapshotBuilder builder;
+  ServiceTable table = compile(*big_cluster(builder, 5, 2).snapshot, random_node());
+  const auto driver = make_driver();
+  ASSERT_TRUE(driver->apply(table, {}, true).ok());
+  // Behind its back a service loses its row: deleting it fails, and everything with it.
+  ASSERT_TRUE(runner_->run("delete element inet fairlead services4 { 10.96.0.1 . 6 . 80 }\n"));
+  table.services.erase({"default", "s1"});
+  table.services.erase({"default", "s2"});
+  const std::set<api::ObjectKey> changed{{"default", "s1"}, {"default", "s2"}};
+  const ApplyReport report = driver->apply(table, changed, false);
+  ASSERT_EQ(report.errors.size(), 1u);
+  EXPECT_NE(report.errors[0].find("refused"), std::string::npos) << report.errors[0];
+  EXPECT_NE(report.errors[0].find("No such file"), std::string::npos) << report.errors[0];
+  EXPECT_NE(sink_.text().find("transaction refused"), std::string::npos);
+  const ApplyReport again = driver->retry();
+  EXPECT_TRUE(again.ok()) << join(again.errors, "\n");
+  EXPECT_EQ(driver->dump(), expected(table));
+  EXPECT_EQ(driver->retry().writes, 0u);
+}
+
+TEST_P(NftDriver, CleanupLeavesNothingAndMayBeRepeated) {
+  const auto driver = make_driver();
+  ASSERT_TRUE(driver->cleanup());
+  const ServiceTable table = table_of(2, 2);
+  ASSERT_TRUE(driver->apply(table, {}, true).ok());
+  ASSERT_TRUE(driver->cleanup());
+  EXPECT_EQ(driver->dump(), "");
+  ASSERT_TRUE(driver->cleanup());
+  ASSERT_TRUE(driver->apply(table, {}, false).ok());
+  EXPECT_EQ(driver->dump(), expected(table));
+}
+
+TEST_P(NftDriver, ChainsThatNobodyUsesGoWithAFullApply) {
+  const auto driver = make_driver();
+  ASSERT_TRUE(driver->apply(table_of(2, 3), {}, true).ok());
+  ASSERT_TRUE(driver->apply(table_of(2, 5), {{"default", "s0"}, {"default", "s1"}}, false).ok());
+  const auto chains = [&] {
+    return nft::parse_kernel_state(**runner_->list_table("fairlead"))->chains;
+  };
+  EXPECT_EQ(chains().size(), 2u);
+  ASSERT_TRUE(driver->apply(table_of(2, 5), {}, true).ok());
+  EXPECT_EQ(chains(), (std::set<nft::ChainKey>{{nft::Action::internal, false, 5}}));
+}
+
+TEST(NftDriverOnFake, FailedTransactionsAreCountedAndRetried) {
+  MemoryLogSink sink;
+  Registry registry;
+  auto owned = std::make_unique<FakeNft>();
+  FakeNft& kernel = *owned;
+  const auto driver = make_nftables_driver({}, Log(sink), registry, std::move(owned));
+  kernel.fail_next(2);
+  EXPECT_FALSE(driver->apply(table_of(2, 2), {}, true).ok());
+  EXPECT_FALSE(driver->retry().ok());
+  EXPECT_TRUE(driver->retry().ok());
+  EXPECT_EQ(registry.counter("fairlead_nftables_transaction_failures_total", "").value(), 2u);
+  EXPECT_EQ(registry.counter("fairlead_nftables_transactions_total", "").value(), 1u);
+  EXPECT_EQ(driver->mode(), "nftables");
+}
+
+TEST(NftDriverOnFake, AServiceWithTooManyBackendsIsServedByTheFirstOnes) {
+  MemoryLogSink sink;
+  Registry registry;
+  auto owned = std::make_unique<FakeNft>();
+  FakeNft& kernel = *owned;
+  const auto driver = make_nftables_driver({}, Log(sink), registry, std::move(owned));
+  ServiceTable table = table_of(1, 1);
+  auto& backends = table.services.begin()->second.ports[0].backends;
+  for (uint32_t i = 0; i < 70'000; ++i) backends.push_back({Ip::v4(0x0b000000 + i), 80, false});
+  const ApplyReport report = driver->apply(table, {}, true);
+  ASSERT_EQ(report.errors.size(), 1u);
+  EXPECT_EQ(report.errors[0],
+            "service default/s0: more than 65535 backends; the others get no connections");
+  const auto state = nft::parse_kernel_state(**kernel.list_table("fairlead"));
+  ASSERT_TRUE(state);
+  EXPECT_EQ(state->rows.begin()->second.slots.size(), 65535u);
+}
+
+TEST(NftDriverOnFake, ATableThatIsNotOursIsReplaced) {
+  MemoryLogSink sink;
+  Registry registry;
+  auto owned = std::make_unique<FakeNft>();
+  ASSERT_TRUE(
+      owned->tamper("add table inet fairlead\nadd map inet fairlead services4 { }\n"
+                    "add element inet fairlead services4 { 1.2.3.4 . 6 . 80 : 7 }\n"));
+  const auto driver = make_nftables_driver({}, Log(sink), registry, std::move(owned));
+  ASSERT_TRUE(driver->start());
+  EXPECT_NE(sink.text().find("cannot be taken over"), std::string::npos);
+  EXPECT_TRUE(driver->apply(table_of(1, 1), {}, true).ok());
+  EXPECT_EQ(driver->dump().substr(0, 12), "10.96.0.0:80");
+}
+
+}  // namespace
+}  // namespace fairlead::dataplane
