@@ -37,7 +37,18 @@ class Feed {
 struct FeedOptions {
   Duration coalesce = std::chrono::milliseconds(2);  // after the first change of a tick
   Duration max_backoff = std::chrono::seconds(30);
-  std::vector<api::Kind> kinds;                      // empty: all
+  std::vector<api::Kind> kinds;  // empty: all
+
+  // API servers: a list that is silent for so long failed; a watch that is (servers send a
+  // bookmark about once a minute) is started again where it was.
+  Duration request_timeout = std::chrono::seconds(30);
+  Duration watch_idle = std::chrono::seconds(150);
+  Duration min_backoff = std::chrono::milliseconds(100);
+  std::string token_file;  // read before every request, instead of the Authorization header
+
+  // Directories: besides inotify, a look at every file's time and size.
+  Duration rescan = std::chrono::seconds(5);
+  Duration settle = std::chrono::milliseconds(500);  // a file still open for writing, at least
 };
 
 // List + watch of every kind against an API server. `target` and `headers` (Authorization) come

@@ -11,6 +11,7 @@ namespace fairlead::watch {
 struct ApiAccess {
   net::HttpTarget target;
   net::Headers headers;    // Authorization: Bearer ..., or none
+  std::string token_file;  // set: for FeedOptions::token_file (tokens of pods are replaced hourly)
   std::string server;      // as written, for messages
 };
 
