@@ -73,6 +73,14 @@ void Histogram::observe(double value) {
   sum_nano_.fetch_add(static_cast<int64_t>(value * 1e9), std::memory_order_relaxed);
 }
 
+void Histogram::merge(const std::vector<uint64_t>& counts, double sum) {
+  CHECK(counts.size() == bounds_.size() + 1);
+  for (size_t i = 0; i < counts.size(); ++i) {
+    counts_[i].fetch_add(counts[i], std::memory_order_relaxed);
+  }
+  sum_nano_.fetch_add(static_cast<int64_t>(sum * 1e9), std::memory_order_relaxed);
+}
+
 struct Registry::Family {
   std::string help;
   std::map<std::string, Series> series;  // by label text

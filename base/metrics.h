@@ -42,6 +42,8 @@ class Histogram {
  public:
   explicit Histogram(std::vector<double> upper_bounds);
   void observe(double value);
+  // Adds observations that were counted elsewhere: one count per bucket, +Inf last.
+  void merge(const std::vector<uint64_t>& counts, double sum);
 
   const std::vector<double>& bounds() const { return bounds_; }
   uint64_t bucket(size_t i) const { return counts_[i].load(std::memory_order_relaxed); }
