@@ -1,0 +1,100 @@
+// Flows through tc. Ingress rewrites destinations and egress rewrites sources, as netfilter does
+// before and after routing: a packet whose source is this node's own address would not be routed.
+// A flow has two entries (client -> service at ingress, backend -> client at egress), and two more
+// when it is masqueraded (client -> backend at egress, backend -> node at ingress). Entries come in
+// pairs that undo each other: partner_of().
+#pragma once
+
+#include "bpf/packet.h"
+#include "bpf/select.h"
+
+static __always_inline __u32 ticks(void) { return bpf_ktime_get_ns() >> FL_TICK_SHIFT; }
+
+static __always_inline bool is_over(const struct fl_nat* nat, __u8 protocol, __u32 now) {
+  __u32 idle = now - nat->seen, limit;
+  bool replied = nat->flags & FL_NAT_REPLIED;
+  if (protocol != IPPROTO_TCP) {
+    limit = replied ? FL_TIMEOUT_UDP : FL_TIMEOUT_UDP_OPENING;
+  } else {
+    bool fins = (nat->flags & (FL_NAT_FIN | FL_NAT_PEER_FIN)) == (FL_NAT_FIN | FL_NAT_PEER_FIN);
+    if (fins || nat->flags & FL_NAT_RST)
+      limit = FL_TIMEOUT_TCP_CLOSED;
+    else
+      limit = replied ? FL_TIMEOUT_TCP : FL_TIMEOUT_TCP_OPENING;
+  }
+  return (__s32)idle > (__s32)limit;
+}
+
+static __always_inline bool is_closing(const struct fl_nat* nat) {
+  return nat->flags & (FL_NAT_FIN | FL_NAT_PEER_FIN | FL_NAT_RST);
+}
+
+static __always_inline void partner_of(const struct fl_tuple* key, const struct fl_ip* ip,
+                                       __be16 port, struct fl_tuple* out) {
+  out->protocol = key->protocol;
+  out->pad = 0;
+  if (key->hook == FL_INGRESS) {
+    out->hook = FL_EGRESS;
+    out->src = *ip;
+    out->sport = port;
+    out->dst = key->src;
+    out->dport = key->sport;
+  } else {
+    out->hook = FL_INGRESS;
+    out->src = key->dst;
+    out->sport = key->dport;
+    out->dst = *ip;
+    out->dport = port;
+  }
+}
+
+// Notes a packet, on its entry and, once a tick or when the flow's state changes, on the partner.
+static __noinline void touch(struct fl_tuple* key, __u8 tcp_flags) {
+  struct fl_nat* nat = bpf_map_lookup_elem(&conntrack, key);
+  if (!nat) return;
+  __u16 own = 0, partners = 0;
+  if (nat->flags & FL_NAT_REPLY) own = partners = FL_NAT_REPLIED;
+  if (tcp_flags & TCP_FIN) {
+    own |= FL_NAT_FIN;
+    partners |= FL_NAT_PEER_FIN;
+  }
+  if (tcp_flags & TCP_RST) {
+    own |= FL_NAT_RST;
+    partners |= FL_NAT_RST;
+  }
+  __u32 now = ticks();
+  if (nat->seen == now && (nat->flags & own) == own) return;
+  nat->seen = now;
+  nat->flags |= own;
+  struct fl_tuple other;
+  partner_of(key, &nat->ip, nat->port, &other);
+  struct fl_nat* partner = bpf_map_lookup_elem(&conntrack, &other);
+  if (!partner) return;
+  partner->seen = now;
+  partner->flags |= partners;
+}
+
+// Takes `key` for a new flow, unless a live flow has it.
+static __always_inline bool take(const struct fl_tuple* key, const struct fl_nat* nat) {
+  if (bpf_map_update_elem(&conntrack, key, nat, BPF_NOEXIST) == 0) return true;
+  struct fl_nat* held = bpf_map_lookup_elem(&conntrack, key);
+  if (held) {
+    bool same = held->port == nat->port && same_ip(&held->ip, &nat->ip);
+    if (!same && !is_over(held, key->protocol, nat->seen)) return false;
+  }
+  return bpf_map_update_elem(&conntrack, key, nat, BPF_ANY) == 0;
+}
+
+// May this entry of a client's packet still be used, or does the packet begin a new flow? A
+// datagram does when its backend is gone, and so does a SYN that was not answered; a SYN also does
+// when the connection before it is closing.
+static __noinline bool continues(const struct fl_nat* nat, const struct packet* p) {
+  if (nat->flags & FL_NAT_REPLY) return true;
+  if (is_over(nat, p->tuple.protocol, ticks())) return false;
+  bool syn = (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+  if (syn && is_closing(nat)) return false;
+  if (p->tuple.protocol == IPPROTO_UDP || (syn && !(nat->flags & FL_NAT_REPLIED))) {
+    return still_there(nat->service, nat->slot, &nat->ip, nat->port);
+  }
+  return true;
+}

@@ -1,0 +1,132 @@
+// The first packet of a flow at tc: choose a backend, decide on masquerading, write the entries.
+#pragma once
+
+#include "bpf/conntrack.h"
+
+struct new_flow {
+  struct choice chosen;
+  struct fl_ip node;  // masquerade source
+  bool masquerade;
+};
+
+enum { PORT_ATTEMPTS = 32, BACKEND_ATTEMPTS = 4 };
+
+static __always_inline bool is_local_pod(const struct fl_ip* ip) {
+  struct fl_cidr key = {.prefixlen = 128, .ip = *ip};
+  return bpf_map_lookup_elem(&pod_cidrs, &key);
+}
+
+// Through a NodePort always: the answer must come back this way. To a ClusterIP when the client is
+// no pod of this node, as far as we can tell pods. An endpoint that reaches itself always: it would
+// not send its own address out.
+static __always_inline bool needs_masquerade(const struct packet* p,
+                                             const struct fl_frontend_key* frontend,
+                                             const struct fl_config* node,
+                                             const struct choice* chosen) {
+  if (frontend->scope == FL_SCOPE_NODE_PORT) return true;
+  if (same_ip(&chosen->ip, &p->tuple.src)) return true;
+  return node->flags & FL_CONFIG_POD_CIDRS && !is_local_pod(&p->tuple.src);
+}
+
+static __always_inline void backend_tuple(const struct packet* p, const struct choice* chosen,
+                                          struct fl_tuple* out) {
+  out->src = p->tuple.src;
+  out->sport = p->tuple.sport;
+  out->dst = chosen->ip;
+  out->dport = chosen->port;
+  out->protocol = p->tuple.protocol;
+  out->hook = FL_EGRESS;
+  out->pad = 0;
+}
+
+static __always_inline void init_nat(struct fl_nat* nat, const struct fl_ip* ip, __be16 port,
+                                     __u16 flags, const struct choice* chosen, __u32 now) {
+  nat->ip = *ip;
+  nat->port = port;
+  nat->flags = flags;
+  nat->service = chosen->service;
+  nat->slot = chosen->slot;
+  nat->seen = now;
+}
+
+// client -> backend leaves as node:port, and backend -> node:port comes back to the client.
+static __noinline bool masquerade(struct packet* p, struct new_flow* flow) {
+  struct fl_config* node = get_config();
+  if (!node) return false;
+  __u32 low = node->masquerade_port_low, range = node->masquerade_port_high - low + 1;
+  if (range == 0 || range > 65535) return false;
+  struct fl_tuple out, back;
+  backend_tuple(p, &flow->chosen, &out);
+  struct fl_nat to_client;
+  __u32 now = ticks(), start = bpf_get_prandom_u32();
+  init_nat(&to_client, &p->tuple.src, p->tuple.sport, FL_NAT_REPLY, &flow->chosen, now);
+  for (int i = 0; i < PORT_ATTEMPTS; ++i) {
+    __be16 port = bpf_htons(low + (start + i) % range);
+    partner_of(&out, &flow->node, port, &back);
+    if (!take(&back, &to_client)) continue;
+    struct fl_nat to_node;
+    init_nat(&to_node, &flow->node, port, 0, &flow->chosen, now);
+    return bpf_map_update_elem(&conntrack, &out, &to_node, BPF_ANY) == 0;
+  }
+  return false;
+}
+
+// What an earlier flow with the same addresses and ports may have left.
+static __noinline void forget_masquerade(struct packet* p, struct new_flow* flow) {
+  struct fl_tuple out;
+  backend_tuple(p, &flow->chosen, &out);
+  if (bpf_map_lookup_elem(&conntrack, &out)) bpf_map_delete_elem(&conntrack, &out);
+}
+
+// backend -> client shows the service again. False: the client already talks to this backend with
+// the same ports, through another service.
+static __noinline bool take_reply(struct packet* p, struct new_flow* flow) {
+  struct fl_tuple back;
+  partner_of(&p->tuple, &flow->chosen.ip, flow->chosen.port, &back);
+  struct fl_nat to_service;
+  init_nat(&to_service, &p->tuple.dst, p->tuple.dport, FL_NAT_REPLY, &flow->chosen, ticks());
+  return take(&back, &to_service);
+}
+
+static __noinline enum verdict choose(struct packet* p, struct new_flow* flow) {
+  struct fl_frontend_key key = {
+      .ip = p->tuple.dst, .port = p->tuple.dport, .protocol = p->tuple.protocol};
+  struct fl_config* node = get_config();
+  if (!node || !find_frontend(&key, false)) return NOT_OURS;
+  bool clash = true;
+  for (int i = 0; i < BACKEND_ATTEMPTS && clash; ++i) {
+    enum verdict verdict = pick(&key, &flow->chosen);
+    if (verdict == DROP) count(FL_TC_DROPPED);
+    if (verdict != CHOSEN) return verdict;
+    clash = !take_reply(p, flow);
+  }
+  if (clash) {
+    count(FL_TC_CLASH);
+    return DROP;
+  }
+  flow->node = node->node_address[p->ipv6 ? 1 : 0];
+  // A NodePort is dialled on a node's own address.
+  if (is_zero(&flow->node) && key.scope == FL_SCOPE_NODE_PORT) flow->node = p->tuple.dst;
+  flow->masquerade = needs_masquerade(p, &key, node, &flow->chosen) && !is_zero(&flow->node);
+  return CHOSEN;
+}
+
+// Ends with the client's entry written: from here on its packets are translated.
+static __noinline enum verdict begin(struct packet* p, struct new_flow* flow) {
+  enum verdict verdict = choose(p, flow);
+  if (verdict != CHOSEN) return verdict;
+  if (!flow->masquerade) {
+    forget_masquerade(p, flow);
+  } else if (!masquerade(p, flow)) {
+    count(FL_TC_NO_PORT);
+    return DROP;
+  }
+  struct fl_nat nat;
+  init_nat(&nat, &flow->chosen.ip, flow->chosen.port, 0, &flow->chosen, ticks());
+  if (bpf_map_update_elem(&conntrack, &p->tuple, &nat, BPF_ANY)) {
+    count(FL_TC_NO_MEMORY);
+    return DROP;
+  }
+  count(FL_TC_FLOWS);
+  return CHOSEN;
+}

@@ -1,0 +1,181 @@
+// What the BPF programs and the agent share: the keys and values of every map. Both sides include
+// this file; a change of any size or meaning here needs a new FL_LAYOUT, because the maps are
+// pinned and outlive both. Addresses are 16 bytes in network order, IPv4 as ::ffff:a.b.c.d.
+#pragma once
+
+#include <linux/types.h>
+
+#ifdef __cplusplus
+#include <cstddef>
+#else
+#define static_assert _Static_assert
+#ifndef offsetof
+#define offsetof(type, member) __builtin_offsetof(type, member)
+#endif
+#endif
+
+enum { FL_LAYOUT = 1 };  // pins live below <bpffs>/fairlead/v<FL_LAYOUT>/
+
+struct fl_ip {
+  __u32 word[4];
+};
+static_assert(sizeof(struct fl_ip) == 16, "an address is 16 bytes");
+
+// frontends: what a client dials. A NodePort has one entry for each family, whose address is that
+// family's unspecified one; it is found after the destination was found in node_ips.
+enum fl_scope { FL_SCOPE_ADDRESS = 0, FL_SCOPE_NODE_PORT = 1 };
+
+struct fl_frontend_key {
+  struct fl_ip ip;
+  __be16 port;
+  __u8 protocol;  // IPPROTO_*
+  __u8 scope;     // enum fl_scope
+};
+static_assert(sizeof(struct fl_frontend_key) == 20, "no padding");
+static_assert(offsetof(struct fl_frontend_key, scope) == 19, "no padding");
+
+enum fl_frontend_flags { FL_FRONTEND_DROP = 1 };  // without backends: drop, else reject
+
+// One update of this value is the moment at which a change becomes visible.
+struct fl_frontend {
+  __u32 service;  // never 0
+  __u32 count;    // backends are slots 0..count-1 of the service
+  __u32 flags;    // enum fl_frontend_flags
+};
+static_assert(sizeof(struct fl_frontend) == 12, "no padding");
+
+// backends: a slot holds the same backend for as long as that backend stays, so that (service,
+// slot, address) recorded with a flow tells whether its backend is still there.
+struct fl_backend_key {
+  __u32 service;
+  __u32 slot;
+};
+static_assert(sizeof(struct fl_backend_key) == 8, "no padding");
+
+enum fl_backend_flags { FL_BACKEND_LOCAL = 1 };
+
+struct fl_backend {
+  struct fl_ip ip;
+  __be16 port;
+  __u16 flags;    // enum fl_backend_flags
+  __u32 service;  // repeats the key: the kernel reuses map elements while a program reads them
+};
+static_assert(sizeof(struct fl_backend) == 24, "no padding");
+static_assert(offsetof(struct fl_backend, service) == 20, "no padding");
+
+// reverse (LRU): a socket's backend -> the address that its user dialled.
+struct fl_reverse_key {
+  __u64 cookie;  // bpf_get_socket_cookie()
+  struct fl_ip ip;
+  __be16 port;
+  __u8 protocol;
+  __u8 pad[5];
+};
+static_assert(sizeof(struct fl_reverse_key) == 32, "no hidden padding");
+
+struct fl_reverse {
+  struct fl_ip ip;
+  __be16 port;
+  __u16 pad;
+};
+static_assert(sizeof(struct fl_reverse) == 20, "no hidden padding");
+
+// sticky (LRU): unconnected UDP. Key: fl_reverse_key with the address that was dialled.
+struct fl_sticky {
+  struct fl_ip ip;
+  __be16 port;
+  __u16 pad;
+  __u32 service;
+  __u32 slot;
+};
+static_assert(sizeof(struct fl_sticky) == 28, "no hidden padding");
+
+// conntrack (LRU): a packet as a hook sees it -> its new destination (ingress) or source (egress).
+enum fl_hook { FL_INGRESS = 0, FL_EGRESS = 1 };
+
+struct fl_tuple {
+  struct fl_ip src;
+  struct fl_ip dst;
+  __be16 sport;
+  __be16 dport;
+  __u8 protocol;
+  __u8 hook;  // enum fl_hook
+  __u16 pad;
+};
+static_assert(sizeof(struct fl_tuple) == 40, "no hidden padding");
+
+enum fl_nat_flags {
+  FL_NAT_REPLY = 1,     // this entry is for packets from the backend
+  FL_NAT_REPLIED = 2,   // the backend has answered
+  FL_NAT_FIN = 4,       // TCP FIN in this entry's direction
+  FL_NAT_PEER_FIN = 8,  // and in the other
+  FL_NAT_RST = 16,
+};
+
+struct fl_nat {
+  struct fl_ip ip;
+  __be16 port;
+  __u16 flags;    // enum fl_nat_flags
+  __u32 service;  // with slot: where the backend was found
+  __u32 slot;
+  __u32 seen;  // fl ticks: CLOCK_MONOTONIC nanoseconds >> FL_TICK_SHIFT
+};
+static_assert(sizeof(struct fl_nat) == 32, "no padding");
+static_assert(offsetof(struct fl_nat, seen) == 28, "no padding");
+
+enum { FL_TICK_SHIFT = 30 };  // 1.07 s
+
+// Ticks without a packet after which a flow is over.
+enum fl_timeout {
+  FL_TIMEOUT_TCP_OPENING = 60,
+  FL_TIMEOUT_TCP = 21600,
+  FL_TIMEOUT_TCP_CLOSED = 10,
+  FL_TIMEOUT_UDP_OPENING = 60,
+  FL_TIMEOUT_UDP = 180,
+};
+
+// fragments (LRU): the ports of a fragmented packet, learnt from its first fragment.
+struct fl_fragment_key {
+  struct fl_ip src;
+  struct fl_ip dst;
+  __u32 id;
+  __u8 protocol;
+  __u8 hook;
+  __u16 pad;
+};
+static_assert(sizeof(struct fl_fragment_key) == 40, "no hidden padding");
+
+struct fl_ports {
+  __be16 sport;
+  __be16 dport;
+};
+static_assert(sizeof(struct fl_ports) == 4, "no padding");
+
+// pod_cidrs (LPM trie): sources that are pods of this node. prefixlen counts the 96 mapped bits.
+struct fl_cidr {
+  __u32 prefixlen;
+  struct fl_ip ip;
+};
+static_assert(sizeof(struct fl_cidr) == 20, "no padding");
+
+enum fl_config_flags { FL_CONFIG_POD_CIDRS = 1 };  // pod_cidrs says who is a local pod
+
+// config: one entry.
+struct fl_config {
+  __u64 node_netns;              // cookie of the node's network namespace
+  struct fl_ip node_address[2];  // masquerade source: IPv4, IPv6; all zero: none
+  __u16 masquerade_port_low;     // host order, both inclusive
+  __u16 masquerade_port_high;
+  __u32 flags;  // enum fl_config_flags
+};
+static_assert(sizeof(struct fl_config) == 48, "no padding");
+static_assert(offsetof(struct fl_config, flags) == 44, "no padding");
+
+// Sizes of the maps that no option sets.
+enum {
+  FL_MAX_NODE_IPS = 1024,
+  FL_MAX_POD_CIDRS = 1024,
+  FL_MAX_REVERSE = 262144,
+  FL_MAX_STICKY = 65536,
+  FL_MAX_FRAGMENTS = 8192,
+};

@@ -1,0 +1,54 @@
+// The two tc programs, the same on every link.
+#pragma once
+
+#include "bpf/flow.h"
+#include "bpf/icmp.h"
+#include "bpf/reject.h"
+#include "bpf/rewrite.h"
+
+static __always_inline int translate(struct __sk_buff* skb, struct packet* p, enum side side,
+                                     const struct fl_ip* to, __be16 to_port) {
+  struct change c = {.to = *to, .to_port = to_port};
+  c.from = side == SOURCE ? p->tuple.src : p->tuple.dst;
+  c.from_port = side == SOURCE ? p->tuple.sport : p->tuple.dport;
+  rewrite(skb, p, side, &c);
+  count(side == SOURCE ? FL_TC_EGRESS : FL_TC_INGRESS);
+  return TC_ACT_OK;
+}
+
+SEC("tc")
+int tc_ingress(struct __sk_buff* skb) {
+  struct packet p;
+  p.tuple.hook = FL_INGRESS;
+  if (!parse(skb, ETH_HLEN, &p, false)) return TC_ACT_OK;
+  if (p.icmp_error) return icmp_error(skb, &p);
+  struct fl_nat* nat = bpf_map_lookup_elem(&conntrack, &p.tuple);
+  if (nat && continues(nat, &p)) {
+    struct fl_ip to = nat->ip;
+    __be16 port = nat->port;
+    touch(&p.tuple, p.tcp_flags);
+    return translate(skb, &p, DESTINATION, &to, port);
+  }
+  // A new flow begins with its first fragment, and never with a reset.
+  if (p.fragment == LATER_FRAGMENT || p.tcp_flags & TCP_RST) return TC_ACT_OK;
+  struct new_flow flow = {};
+  enum verdict verdict = begin(&p, &flow);
+  if (verdict == NOT_OURS) return TC_ACT_OK;
+  if (verdict == DROP) return TC_ACT_SHOT;
+  if (verdict == REJECT) return answer_refused(skb, &p);
+  return translate(skb, &p, DESTINATION, &flow.chosen.ip, flow.chosen.port);
+}
+
+SEC("tc")
+int tc_egress(struct __sk_buff* skb) {
+  struct packet p;
+  p.tuple.hook = FL_EGRESS;
+  if (!parse(skb, ETH_HLEN, &p, false)) return TC_ACT_OK;
+  if (p.icmp_error) return icmp_error(skb, &p);
+  struct fl_nat* nat = bpf_map_lookup_elem(&conntrack, &p.tuple);
+  if (!nat) return TC_ACT_OK;
+  struct fl_ip to = nat->ip;
+  __be16 port = nat->port;
+  touch(&p.tuple, p.tcp_flags);
+  return translate(skb, &p, SOURCE, &to, port);
+}

@@ -1,0 +1,46 @@
+#include "dataplane/ebpf/conntrack.h"
+
+#include <netinet/in.h>
+#include <time.h>
+
+namespace fairlead::dataplane::ebpf {
+
+uint32_t ticks_now() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);  // what bpf_ktime_get_ns() reads
+  uint64_t ns =
+      static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+  return static_cast<uint32_t>(ns >> FL_TICK_SHIFT);
+}
+
+uint32_t timeout_of(uint8_t protocol, uint16_t nat_flags) {
+  bool replied = (nat_flags & FL_NAT_REPLIED) != 0;
+  if (protocol != IPPROTO_TCP) return replied ? FL_TIMEOUT_UDP : FL_TIMEOUT_UDP_OPENING;
+  constexpr uint16_t both_fins = FL_NAT_FIN | FL_NAT_PEER_FIN;
+  if ((nat_flags & FL_NAT_RST) != 0 || (nat_flags & both_fins) == both_fins) {
+    return FL_TIMEOUT_TCP_CLOSED;
+  }
+  return replied ? FL_TIMEOUT_TCP : FL_TIMEOUT_TCP_OPENING;
+}
+
+ConntrackSweep sweep_conntrack(Maps& maps, uint32_t now) {
+  ConntrackSweep sweep;
+  std::vector<fl_tuple> over;
+  sweep.error = each_entry<fl_tuple, fl_nat>(
+      maps, MapId::conntrack, [&](const fl_tuple& tuple, const fl_nat& nat) {
+        // A packet may have come since `now` was read.
+        auto idle = static_cast<int32_t>(now - nat.seen);
+        if (idle > static_cast<int32_t>(timeout_of(tuple.protocol, nat.flags))) {
+          over.push_back(tuple);
+        } else {
+          ++sweep.entries;
+        }
+      });
+  if (over.empty()) return sweep;
+  WriteOutcome outcome = maps.erase(MapId::conntrack, bytes_of(over));
+  sweep.removed = outcome.done;
+  if (sweep.error == 0) sweep.error = outcome.error;
+  return sweep;
+}
+
+}  // namespace fairlead::dataplane::ebpf

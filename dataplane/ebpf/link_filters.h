@@ -1,0 +1,51 @@
+// Keeps the tc programs on every link that should have them, as links come and go.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "net/netlink.h"
+
+namespace fairlead::dataplane::ebpf {
+
+// A link with hardware or a pod behind it. Bridges, bonds and tunnels are left out: their traffic
+// passes one of these too, and no packet may be translated twice.
+bool wants_tc(const net::LinkInfo& link, const std::vector<std::string>& names);
+
+// Belongs to the loop's thread, and acts in its network namespace.
+class LinkFilters {
+ public:
+  LinkFilters(std::vector<std::string> names, int ingress_program, int egress_program,
+              const Log& log)
+      : names_(std::move(names)), ingress_(ingress_program), egress_(egress_program), log_(log) {}
+
+  // Attaches to the links that are there, and follows the others from the loop.
+  Result<void> start(net::EventLoop& loop);
+  void retry();  // links that failed
+  std::vector<std::string> errors() const;
+  size_t attached() const { return attached_.size(); }
+
+ private:
+  void on_link(net::LinkMonitor::Event event, const net::LinkInfo& link);
+  void attach(const net::LinkInfo& link);
+
+  std::vector<std::string> names_;
+  int ingress_, egress_;
+  uint64_t home_ = 0;  // the namespace of start(): link indices mean nothing in another
+  Log log_;
+  std::map<int, std::string> attached_;  // link index -> name
+  struct Failure {
+    net::LinkInfo link;
+    std::string message;
+  };
+  std::map<int, Failure> failed_;
+  std::unique_ptr<net::LinkMonitor> monitor_;
+};
+
+// Takes the programs off every link of this namespace.
+Result<void> remove_link_filters();
+
+}  // namespace fairlead::dataplane::ebpf

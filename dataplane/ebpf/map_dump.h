@@ -1,0 +1,18 @@
+// The maps as text, read back: one line per fact, sorted, without ids, so that two ways to the same
+// state read the same.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "dataplane/ebpf/maps.h"
+
+namespace fairlead::dataplane::ebpf {
+
+using ServiceName = std::function<std::string(uint32_t service)>;  // "" when unknown
+
+// `mode ebpf`, node lines, then each frontend with its backends below it. What should never be
+// there is said too: missing and unreachable slots.
+std::string dump_maps(const Maps& maps, const ServiceName& name);
+
+}  // namespace fairlead::dataplane::ebpf

@@ -1,0 +1,137 @@
+#include "dataplane/ebpf/node_sync.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+#include "base/text.h"
+#include "dataplane/ebpf/map_codec.h"
+#include "net/fd.h"
+
+namespace fairlead::dataplane::ebpf {
+namespace {
+
+constexpr int so_netns_cookie = 71;  // SO_NETNS_COOKIE, asm-generic/socket.h, Linux 5.14
+constexpr uint16_t first_node_port = 30000;
+
+template <class T>
+std::string blob(const T& value) {
+  return std::string(reinterpret_cast<const char*>(&value), sizeof value);
+}
+
+Bytes as_bytes_of(const std::string& bytes) { return std::as_bytes(std::span(bytes)); }
+
+}  // namespace
+
+std::pair<uint16_t, uint16_t> masquerade_ports(uint16_t low, uint16_t high) {
+  constexpr uint16_t enough = 4096;
+  uint16_t below = std::min(low, first_node_port);
+  if (below >= 1024 + enough) return {1024, static_cast<uint16_t>(below - 1)};
+  if (high <= 65535 - enough) return {static_cast<uint16_t>(high + 1), 65535};
+  // Every port is given to sockets: the upper end collides least with listeners.
+  return {61000, 65535};
+}
+
+NodeFacts read_node_facts() {
+  NodeFacts facts;
+  net::Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  socklen_t length = sizeof facts.netns_cookie;
+  if (getsockopt(socket.get(), SOL_SOCKET, so_netns_cookie, &facts.netns_cookie, &length) != 0) {
+    facts.netns_cookie = 0;
+  }
+  unsigned low = 32768, high = 60999;
+  std::ifstream("/proc/sys/net/ipv4/ip_local_port_range") >> low >> high;
+  std::tie(facts.masquerade_port_low, facts.masquerade_port_high) =
+      masquerade_ports(static_cast<uint16_t>(low), static_cast<uint16_t>(high));
+  return facts;
+}
+
+Result<void> NodeSync::load() {
+  int error = maps_.each(MapId::node_ips, [&](const std::byte* key, const std::byte*) {
+    node_ips_.emplace(reinterpret_cast<const char*>(key), sizeof(fl_ip));
+  });
+  if (error != 0) return fail(cat("cannot read the node_ips map: ", std::strerror(error)));
+  error = maps_.each(MapId::pod_cidrs, [&](const std::byte* key, const std::byte*) {
+    pod_cidrs_.emplace(reinterpret_cast<const char*>(key), sizeof(fl_cidr));
+  });
+  if (error != 0) return fail(cat("cannot read the pod_cidrs map: ", std::strerror(error)));
+  return {};
+}
+
+void NodeSync::apply(const NodeConfig& node, ApplyReport& report) {
+  if (in_sync_ && wanted_ == node) return;
+  wanted_ = node;
+  write(report);
+}
+
+void NodeSync::retry(ApplyReport& report) {
+  if (pending()) write(report);
+}
+
+fl_config NodeSync::config_for(const NodeConfig& node) const {
+  fl_config config{};
+  config.node_netns = facts_.netns_cookie;
+  config.masquerade_port_low = facts_.masquerade_port_low;
+  config.masquerade_port_high = facts_.masquerade_port_high;
+  config.flags = node.local_pod_cidrs.empty() ? 0u : uint32_t{FL_CONFIG_POD_CIDRS};
+  for (const Ip& ip : node.node_ips) {
+    fl_ip& address = config.node_address[ip.is_v4() ? 0 : 1];
+    if (same_bytes(address, fl_ip{}) && !ip.is_loopback()) address = to_map(ip);
+  }
+  return config;
+}
+
+// New members first, then the switch that says how to read them, then what has to go: no program
+// sees a pod's address without its CIDR.
+void NodeSync::write(ApplyReport& report) {
+  size_t errors_before = report.errors.size();
+  std::set<std::string> ips, cidrs;
+  for (const Ip& ip : wanted_->node_ips) ips.insert(blob(to_map(ip)));
+  for (const Cidr& cidr : wanted_->local_pod_cidrs) cidrs.insert(blob(to_map(cidr)));
+  write_set<fl_ip>(MapId::node_ips, ips, node_ips_, true, report);
+  write_set<fl_cidr>(MapId::pod_cidrs, cidrs, pod_cidrs_, true, report);
+  std::string zero = blob(uint32_t{0}), value = blob(config_for(*wanted_));
+  WriteOutcome outcome = maps_.update(MapId::config, as_bytes_of(zero), as_bytes_of(value));
+  ++report.writes;
+  if (outcome.error != 0) {
+    report.errors.push_back(cat("node config: ", std::strerror(outcome.error)));
+  }
+  write_set<fl_ip>(MapId::node_ips, ips, node_ips_, false, report);
+  write_set<fl_cidr>(MapId::pod_cidrs, cidrs, pod_cidrs_, false, report);
+  in_sync_ = report.errors.size() == errors_before;
+}
+
+template <class Key>
+void NodeSync::write_set(MapId map, const std::set<std::string>& wanted,
+                         std::set<std::string>& held, bool add, ApplyReport& report) {
+  const std::set<std::string> from = add ? wanted : held;
+  const std::set<std::string>& other = add ? held : wanted;
+  const std::string one = blob(uint32_t{1});
+  for (const std::string& key : from) {
+    if (other.contains(key)) continue;
+    WriteOutcome outcome = add ? maps_.update(map, as_bytes_of(key), as_bytes_of(one))
+                               : maps_.erase(map, as_bytes_of(key));
+    ++report.writes;
+    if (outcome.error == 0) {
+      if (add)
+        held.insert(key);
+      else
+        held.erase(key);
+      continue;
+    }
+    Key typed;
+    std::memcpy(&typed, key.data(), sizeof typed);
+    std::string text;
+    if constexpr (std::is_same_v<Key, fl_ip>)
+      text = from_map(typed).to_string();
+    else
+      text = to_text(typed);
+    report.errors.push_back(
+        cat("node: ", shape_of(map).name, " ", text, ": ", std::strerror(outcome.error)));
+  }
+}
+
+}  // namespace fairlead::dataplane::ebpf

@@ -1,0 +1,82 @@
+// Which hooks this kernel has, by loading a program of two instructions for each.
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <net/if.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/text.h"
+#include "dataplane/ebpf/driver.h"
+#include "net/fd.h"
+
+namespace fairlead::dataplane {
+namespace {
+
+constexpr int tcx_ingress = 46;  // BPF_TCX_INGRESS, uapi/linux/bpf.h of Linux 6.6
+
+int load_trivial(bpf_prog_type type, bpf_attach_type attach) {
+  const bpf_insn program[] = {
+      {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .src_reg = 0, .off = 0, .imm = 1},
+      {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0},
+  };
+  LIBBPF_OPTS(bpf_prog_load_opts, opts);
+  opts.expected_attach_type = attach;
+  net::Fd fd(bpf_prog_load(type, "probe", "GPL", program, 2, &opts));
+  return fd ? 0 : errno;
+}
+
+bool both(bpf_attach_type v4, bpf_attach_type v6, const char* what, const char* cost,
+          std::vector<std::string>& notes) {
+  int error = load_trivial(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, v4);
+  if (error == 0) error = load_trivial(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, v6);
+  if (error == 0) return true;
+  notes.push_back(cat("no cgroup hook for ", what, " (", std::strerror(error), "): ", cost));
+  return false;
+}
+
+// A query for the programs of the loopback link: a kernel without tcx does not know the type.
+bool knows_tcx() {
+  LIBBPF_OPTS(bpf_prog_query_opts, opts);
+  unsigned loopback = if_nametoindex("lo");
+  int result = bpf_prog_query_opts(static_cast<int>(loopback),
+                                   static_cast<bpf_attach_type>(tcx_ingress), &opts);
+  return result == 0 || errno == ENOENT;
+}
+
+}  // namespace
+
+EbpfSupport probe_ebpf() {
+  EbpfSupport support;
+  auto& notes = support.notes;
+  support.connect = both(BPF_CGROUP_INET4_CONNECT, BPF_CGROUP_INET6_CONNECT, "connect",
+                         "sockets are not balanced; only tc is", notes);
+  support.sendmsg = both(BPF_CGROUP_UDP4_SENDMSG, BPF_CGROUP_UDP6_SENDMSG, "sendmsg",
+                         "unconnected UDP goes through tc only", notes);
+  support.recvmsg = both(BPF_CGROUP_UDP4_RECVMSG, BPF_CGROUP_UDP6_RECVMSG, "recvmsg",
+                         "UDP answers show the backend's address", notes);
+  support.getpeername = both(BPF_CGROUP_INET4_GETPEERNAME, BPF_CGROUP_INET6_GETPEERNAME,
+                             "getpeername", "getpeername() shows the backend's address", notes);
+  if (support.sendmsg && !support.recvmsg) {
+    support.sendmsg = false;  // an answer from an unknown address would be thrown away
+    notes.push_back("sendmsg is not used without recvmsg");
+  }
+  int error = load_trivial(BPF_PROG_TYPE_SCHED_CLS, static_cast<bpf_attach_type>(0));
+  support.tc = error == 0;
+  if (!support.tc) {
+    notes.push_back(cat("no tc programs (", std::strerror(error),
+                        "): NodePorts are not served to other hosts"));
+  }
+  support.tcx = support.tc && knows_tcx();
+  if (support.connect &&
+      libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval, nullptr) != 1) {
+    notes.push_back(
+        "no bpf_set_retval(): a service without endpoints answers EPERM to connect(), "
+        "not ECONNREFUSED");
+  }
+  return support;
+}
+
+}  // namespace fairlead::dataplane
