@@ -172,7 +172,8 @@ EventLoop::~EventLoop() {
     timers.swap(impl_->timers);
     for (const auto& timer : timers) timer->loop = nullptr;
     more = !tasks.empty() || !timers.empty() || !impl_->graveyard.empty();
-    for (const auto& timer : timers) timer->task = nullptr;
+    // Moved out first: a task may own its own Timer, which looks at it again.
+    for (const auto& timer : timers) const Task task = std::exchange(timer->task, nullptr);
     tasks.clear();
     impl_->bury();
   }

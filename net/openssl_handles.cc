@@ -62,7 +62,7 @@ Result<KeyPtr> read_key(std::string_view pem, std::string_view what) {
     ERR_clear_error();
     return fail(cat(what, ": the key is encrypted, expected one without a pass phrase"));
   }
-  if (is_end_of_pem(ERR_peek_last_error())) {
+  if (pem.find("PRIVATE KEY-----") == std::string_view::npos) {
     ERR_clear_error();
     return fail(cat(what, ": expected PEM text with -----BEGIN PRIVATE KEY-----, found none"));
   }

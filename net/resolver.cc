@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cstring>
 
 #include "base/text.h"
@@ -128,6 +129,15 @@ std::vector<Ip> to_ips(const ares_addrinfo& info) {
     if (std::ranges::find(ips, ip) == ips.end()) ips.push_back(ip);
   }
   return ips;
+}
+
+// Letters, digits, '-', '_' and dots (RFC 1123 2.1, and the underscore that is in use).
+bool is_host_name(std::string_view host) {
+  constexpr size_t max_name_bytes = 254;  // RFC 1035 2.3.4 as text, with a trailing dot
+  return !host.empty() && host.size() <= max_name_bytes &&
+         std::ranges::all_of(host, [](unsigned char c) {
+           return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.';
+         });
 }
 
 }  // namespace
@@ -270,15 +280,14 @@ void Resolver::resolve(std::string_view host, Addresses callback) {
     return impl_->finish_soon([callback = std::move(callback), ip] { callback({{*ip}}); });
   }
   Channel& channel = impl_->name_channel();
-  constexpr size_t max_name_bytes = 255;  // RFC 1035 2.3.4, with a trailing dot
   std::string problem;
   if (channel.status() != ARES_SUCCESS) problem = ares_strerror(channel.status());
-  if (host.empty() || host.size() > max_name_bytes) problem = "not a host name";
+  if (!is_host_name(host)) problem = "not a host name";
   if (!problem.empty()) {
-    return impl_->finish_soon([callback = std::move(callback), problem,
-                               name = std::string(host.substr(0, max_name_bytes))] {
-      callback(fail(cat("cannot resolve \"", name, "\": ", problem)));
-    });
+    return impl_->finish_soon(
+        [callback = std::move(callback), problem, name = std::string(host.substr(0, 255))] {
+          callback(fail(cat("cannot resolve \"", name, "\": ", problem)));
+        });
   }
   ares_addrinfo_hints hints{};
   hints.ai_family = AF_UNSPEC;

@@ -1,0 +1,379 @@
+#include "net/resolver.h"
+
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <map>
+#include <set>
+
+#include "base/text.h"
+#include "net/socket.h"
+
+namespace fairlead::net {
+namespace {
+
+using std::chrono::milliseconds;
+
+std::string u16(size_t value) {
+  return {static_cast<char>(value >> 8), static_cast<char>(value & 0xff)};
+}
+size_t u16_at(std::string_view text, size_t at) {
+  return static_cast<size_t>(static_cast<unsigned char>(text[at])) * 256 +
+         static_cast<unsigned char>(text[at + 1]);
+}
+
+std::string wire_name(std::string_view name) {
+  std::string out;
+  for (const std::string_view label : split(name, '.')) {
+    out += static_cast<char>(label.size());
+    out += label;
+  }
+  return out + '\0';
+}
+
+// A query for (name, type) with the given id and RD.
+std::string query(size_t id, std::string_view name, size_t type) {
+  return u16(id) + std::string("\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00", 10) + wire_name(name) +
+         u16(type) + u16(1);
+}
+
+// A DNS server of a few fixed behaviours, by the first label of the name; UDP and TCP on one port.
+class FakeDns {
+ public:
+  explicit FakeDns(EventLoop& loop) : loop_(loop) {
+    for (int i = 0; i < 20 && !tcp_; ++i) {
+      udp_ = bind_udp(*SocketAddress::parse("127.0.0.1:0")).value();
+      address = local_address(udp_.get()).value();
+      if (auto fd = listen_tcp(address)) tcp_ = std::move(*fd);
+    }
+    udp_watch_ = loop.watch(udp_.get(), EPOLLIN, [this](uint32_t) { on_udp(); });
+    tcp_watch_ = loop.watch(tcp_.get(), EPOLLIN, [this](uint32_t) { on_accept(); });
+  }
+
+  SocketAddress address;
+  int udp_queries = 0;
+  int tcp_queries = 0;
+  std::set<size_t> ids;
+
+ private:
+  struct Connection {
+    Fd fd;
+    Watch watch;
+    std::string input;
+  };
+
+  // The answer, or "" for silence.
+  std::string answer(const std::string& message, bool tcp) {
+    ids.insert(u16_at(message, 0));
+    const size_t label_size = static_cast<unsigned char>(message[12]);
+    const std::string label = message.substr(13, label_size);
+    size_t end = 12;
+    while (message[end] != 0) end += 1 + static_cast<unsigned char>(message[end]);
+    const size_t type = u16_at(message, end + 1);
+    const std::string question = message.substr(12, end + 5 - 12);
+    const auto reply = [&](char flags2, char rcode, size_t count, const std::string& records) {
+      return message.substr(0, 2) +
+             std::string{static_cast<char>(0x80 | flags2), static_cast<char>(0x80 | rcode)} +
+             u16(1) + u16(count) + u16(0) + u16(0) + question + records;
+    };
+    const std::string a_record =
+        std::string("\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04", 12);
+    const std::string aaaa_record =
+        std::string("\xc0\x0c\x00\x1c\x00\x01\x00\x00\x00\x3c\x00\x10", 12);
+    if (label == "silent") return "";
+    if (label == "missing") return reply(1, 3, 0, "");
+    if (label == "broken") return reply(1, 2, 0, "");
+    if (label == "refused") return reply(1, 5, 0, "");
+    if (label == "garbage") return message.substr(0, 2) + "zz";
+    if (label == "otherid") return "\x01\x02" + reply(1, 0, 0, "").substr(2);
+    if (label == "cut" && !tcp) return reply(1 | 2, 0, 0, "");
+    if (label == "large" || label == "cut") {
+      std::string records;
+      const size_t count = label == "cut" ? 3000 : 60;
+      for (size_t i = 0; i < count; ++i) {
+        records += a_record + std::string{10, 0, static_cast<char>(i >> 8), static_cast<char>(i)};
+      }
+      return reply(1, 0, count, records);
+    }
+    if (type == 28) {
+      if (label != "both") return reply(1, 0, 0, "");
+      return reply(1, 0, 1, aaaa_record + std::string(15, '\0') + '\x09');
+    }
+    return reply(1, 0, 2,
+                 a_record + std::string("\x0a\x00\x00\x07", 4) + a_record +
+                     std::string("\x0a\x00\x00\x08", 4));
+  }
+
+  void on_udp() {
+    char buffer[65536];
+    sockaddr_storage from{};
+    socklen_t size = sizeof from;
+    const ssize_t n =
+        ::recvfrom(udp_.get(), buffer, sizeof buffer, 0, reinterpret_cast<sockaddr*>(&from), &size);
+    if (n < 17) return;
+    ++udp_queries;
+    const std::string reply = answer(std::string(buffer, static_cast<size_t>(n)), false);
+    if (reply.empty()) return;
+    ::sendto(udp_.get(), reply.data(), reply.size(), 0, reinterpret_cast<sockaddr*>(&from), size);
+  }
+
+  void on_accept() {
+    Fd fd(::accept4(tcp_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!fd) return;
+    connections_.push_back(std::make_unique<Connection>());
+    Connection* connection = connections_.back().get();
+    connection->fd = std::move(fd);
+    connection->watch = loop_.watch(connection->fd.get(), EPOLLIN, [this, connection](uint32_t) {
+      char buffer[65536];
+      const ssize_t n = ::recv(connection->fd.get(), buffer, sizeof buffer, 0);
+      if (n <= 0) return connection->watch.reset();
+      std::string& input = connection->input;
+      input.append(buffer, static_cast<size_t>(n));
+      while (input.size() >= 2 && input.size() >= 2 + u16_at(input, 0)) {
+        ++tcp_queries;
+        const std::string reply = answer(input.substr(2, u16_at(input, 0)), true);
+        input.erase(0, 2 + u16_at(input, 0));
+        if (reply.empty()) continue;
+        const std::string framed = u16(reply.size()) + reply;
+        ::send(connection->fd.get(), framed.data(), framed.size(), MSG_NOSIGNAL);
+      }
+    });
+  }
+
+  EventLoop& loop_;
+  Fd udp_, tcp_;
+  Watch udp_watch_, tcp_watch_;
+  std::vector<std::unique_ptr<Connection>> connections_;
+};
+
+struct Rig {
+  explicit Rig(Resolver::Options options = {}) : dns(loop) {
+    options.servers = {dns.address};
+    if (options.timeout == Resolver::Options{}.timeout) options.timeout = milliseconds(50);
+    if (options.tries == Resolver::Options{}.tries) options.tries = 2;
+    resolver = std::make_unique<Resolver>(loop, options);
+  }
+  bool run_until(const std::function<bool()>& done) {
+    for (int i = 0; i < 1'000 && !done(); ++i) loop.run_once(milliseconds(5));
+    return done();
+  }
+  // "10.0.0.7 10.0.0.8", or the error
+  std::string resolve(std::string_view host) {
+    std::string text;
+    int calls = 0;
+    resolver->resolve(host, [&](Result<std::vector<Ip>> addresses) {
+      ++calls;
+      if (!addresses) {
+        text = addresses.error().message;
+        return;
+      }
+      std::vector<std::string> parts;
+      for (const Ip& ip : *addresses) parts.push_back(ip.to_string());
+      std::ranges::sort(parts);
+      text = join(parts, " ");
+    });
+    EXPECT_EQ(calls, 0) << "never inside resolve()";
+    EXPECT_TRUE(run_until([&] { return calls > 0; }));
+    EXPECT_EQ(calls, 1);
+    return text;
+  }
+  Result<std::string> ask(std::string_view wire) {
+    Result<std::string> got;
+    int calls = 0;
+    resolver->query_raw(wire, [&](Result<std::string> answer) {
+      ++calls;
+      got = std::move(answer);
+    });
+    EXPECT_EQ(calls, 0) << "never inside query_raw()";
+    EXPECT_TRUE(run_until([&] { return calls > 0; }));
+    EXPECT_EQ(calls, 1);
+    return got;
+  }
+
+  EventLoop loop;
+  FakeDns dns;
+  std::unique_ptr<Resolver> resolver;
+};
+
+TEST(ResolverNames, TableOfAnswers) {
+  const std::pair<std::string, std::string> table[] = {
+      {"one.test", "10.0.0.7 10.0.0.8"},
+      {"both.test", "10.0.0.7 10.0.0.8 ::9"},
+      {"ONE.TEST", "10.0.0.7 10.0.0.8"},
+      {"one.test.", "10.0.0.7 10.0.0.8"},
+      {"192.0.2.5", "192.0.2.5"},
+      {"fd00::5", "fd00::5"},
+      {"missing.test", "cannot resolve \"missing.test\": Domain name not found"},
+      {"broken.test", "cannot resolve \"broken.test\": "},
+      {"silent.test", "cannot resolve \"silent.test\": Timeout while contacting DNS servers"},
+      {"", "cannot resolve \"\": not a host name"},
+      {std::string(300, 'n'), "\": not a host name"},
+      {"two words", "cannot resolve \"two words\": not a host name"},
+  };
+  for (const auto& [host, expected] : table) {
+    SCOPED_TRACE(host);
+    Rig rig;
+    const std::string got = rig.resolve(host);
+    EXPECT_NE(got.find(expected), std::string::npos) << got;
+  }
+}
+
+TEST(ResolverNames, LocalhostNeedsNoServer) {
+  Rig rig;
+  const std::string got = rig.resolve("localhost");
+  EXPECT_NE(got.find("127.0.0.1"), std::string::npos) << got;
+  EXPECT_EQ(rig.dns.udp_queries, 0);
+}
+
+TEST(ResolverNames, TcpOnly) {
+  Rig rig({.force_tcp = true});
+  EXPECT_EQ(rig.resolve("one.test"), "10.0.0.7 10.0.0.8");
+  EXPECT_EQ(rig.dns.udp_queries, 0);
+  EXPECT_GT(rig.dns.tcp_queries, 0);
+}
+
+TEST(ResolverRaw, AnswersComeAsTheyAre) {
+  struct Row {
+    std::string name;
+    int rcode;
+    size_t answers;
+  };
+  const Row table[] = {{"one.test", 0, 2},
+                       {"missing.test", 3, 0},
+                       {"broken.test", 2, 0},
+                       {"refused.test", 5, 0},
+                       {"large.test", 0, 60}};
+  for (const Row& row : table) {
+    SCOPED_TRACE(row.name);
+    Rig rig;
+    const auto got = rig.ask(query(0x1234, row.name, 1));
+    ASSERT_TRUE(got.has_value()) << got.error().message;
+    EXPECT_EQ(u16_at(*got, 0), 0x1234u) << "the caller's id";
+    EXPECT_EQ((*got)[3] & 0x0f, row.rcode);
+    EXPECT_EQ(u16_at(*got, 6), row.answers);
+    EXPECT_EQ(rig.dns.udp_queries, 1);
+    EXPECT_EQ(rig.dns.tcp_queries, 0);
+  }
+}
+
+TEST(ResolverRaw, TruncatedAnswersAreAskedForOverTcp) {
+  Rig rig;
+  const auto got = rig.ask(query(7, "cut.test", 1));
+  ASSERT_TRUE(got.has_value()) << got.error().message;
+  EXPECT_EQ(u16_at(*got, 0), 7u);
+  EXPECT_EQ(u16_at(*got, 6), 3000u);
+  EXPECT_GT(got->size(), 48'000u);
+  EXPECT_EQ(rig.dns.udp_queries, 1);
+  EXPECT_EQ(rig.dns.tcp_queries, 1);
+}
+
+TEST(ResolverRaw, TcpOnlyKeepsItsConnection) {
+  Rig rig({.force_tcp = true});
+  for (size_t i = 0; i < 5; ++i) {
+    const auto got = rig.ask(query(i, "one.test", 1));
+    ASSERT_TRUE(got.has_value()) << got.error().message;
+    EXPECT_EQ(u16_at(*got, 0), i);
+  }
+  EXPECT_EQ(rig.dns.udp_queries, 0);
+  EXPECT_EQ(rig.dns.tcp_queries, 5);
+}
+
+TEST(ResolverRaw, UselessAnswersAreNoAnswers) {
+  for (const std::string name : {"silent.test", "garbage.test", "otherid.test"}) {
+    SCOPED_TRACE(name);
+    Rig rig;
+    const auto got = rig.ask(query(9, name, 1));
+    ASSERT_FALSE(got.has_value());
+    EXPECT_NE(got.error().message.find("no answer from the upstream DNS servers: "),
+              std::string::npos)
+        << got.error().message;
+    EXPECT_GE(rig.dns.udp_queries, 1);
+  }
+}
+
+TEST(ResolverRaw, IdsOnTheWireAreRandom) {
+  Rig rig;
+  for (int i = 0; i < 8; ++i) EXPECT_TRUE(rig.ask(query(1, "one.test", 1)).has_value());
+  EXPECT_GE(rig.dns.ids.size(), 7u);
+}
+
+TEST(ResolverRaw, ManyAtOnceFindTheirOwners) {
+  Rig rig;
+  std::map<size_t, size_t> got;
+  for (size_t i = 0; i < 300; ++i) {
+    rig.resolver->query_raw(query(i, cat("n", i, ".test"), 1), [&, i](Result<std::string> answer) {
+      ASSERT_TRUE(answer.has_value());
+      got[i] = u16_at(*answer, 0);
+      EXPECT_NE(answer->find(cat("n", i)), std::string::npos);
+    });
+  }
+  ASSERT_TRUE(rig.run_until([&] { return got.size() == 300; }));
+  for (const auto& [i, id] : got) EXPECT_EQ(i, id);
+}
+
+TEST(ResolverRaw, BadMessagesAndServersAreErrors) {
+  Rig rig;
+  EXPECT_NE(rig.ask("short").error().message.find("12 to 65535 bytes, this one 5"),
+            std::string::npos);
+  EXPECT_FALSE(rig.ask(std::string(70'000, 'x')).has_value());
+  EventLoop loop;
+  const Fd nobody = bind_udp(*SocketAddress::parse("127.0.0.1:0")).value();
+  SocketAddress closed = local_address(nobody.get()).value();
+  const_cast<Fd&>(nobody).reset();
+  Resolver resolver(loop, {.servers = {closed}, .timeout = milliseconds(50), .tries = 1});
+  bool failed = false;
+  resolver.query_raw(query(1, "one.test", 1),
+                     [&](Result<std::string> answer) { failed = !answer.has_value(); });
+  for (int i = 0; i < 200 && !failed; ++i) loop.run_once(milliseconds(5));
+  EXPECT_TRUE(failed);
+}
+
+TEST(ResolverRaw, AnotherServerIsTriedWhenOneIsSilent) {
+  EventLoop loop;
+  FakeDns dns(loop);
+  const Fd silent = bind_udp(*SocketAddress::parse("127.0.0.1:0")).value();
+  Resolver resolver(loop, {.servers = {local_address(silent.get()).value(), dns.address},
+                           .timeout = milliseconds(30),
+                           .tries = 2});
+  bool ok = false;
+  resolver.query_raw(query(1, "one.test", 1),
+                     [&](Result<std::string> answer) { ok = answer.has_value(); });
+  for (int i = 0; i < 200 && !ok; ++i) loop.run_once(milliseconds(5));
+  EXPECT_TRUE(ok);
+}
+
+TEST(ResolverLifetime, DestructionDropsWhatIsPending) {
+  Rig rig;
+  int calls = 0;
+  rig.resolver->resolve("silent.test", [&](Result<std::vector<Ip>>) { ++calls; });
+  rig.resolver->resolve("10.0.0.1", [&](Result<std::vector<Ip>>) { ++calls; });
+  rig.resolver->query_raw(query(1, "silent.test", 1), [&](Result<std::string>) { ++calls; });
+  rig.resolver->query_raw("bad", [&](Result<std::string>) { ++calls; });
+  rig.loop.run_once(milliseconds(0));
+  const int before = calls;
+  rig.resolver.reset();
+  for (int i = 0; i < 30; ++i) rig.loop.run_once(milliseconds(5));
+  EXPECT_EQ(calls, before);
+}
+
+TEST(ResolverLifetime, DestructionInsideACallback) {
+  for (const std::string name : {"10.0.0.1", "one.test", "missing.test", "silent.test"}) {
+    SCOPED_TRACE(name);
+    Rig rig;
+    int calls = 0;
+    for (int i = 0; i < 3; ++i) {
+      rig.resolver->resolve(name, [&](Result<std::vector<Ip>>) {
+        ++calls;
+        rig.resolver.reset();
+      });
+    }
+    rig.run_until([&] { return calls > 0; });
+    for (int i = 0; i < 5; ++i) rig.loop.run_once(milliseconds(5));
+    EXPECT_EQ(calls, 1);
+  }
+}
+
+}  // namespace
+}  // namespace fairlead::net
