@@ -1,4 +1,6 @@
 // One table of exchanges drives client and server together, over TCP, TLS and unix sockets.
+#include <algorithm>
+
 #include "base/text.h"
 #include "tests/net/http_rig.h"
 

@@ -1,5 +1,6 @@
 #include "net/netlink.h"
 
+#include <algorithm>
 #include <map>
 #include <thread>
 
