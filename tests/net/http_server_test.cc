@@ -97,61 +97,62 @@ struct Row {
   size_t answers = 1;
 };
 
+const std::vector<Row> answers_and_closes = {
+    {"one", get_close, {"HTTP/1.1 200 OK\r\n", "Connection: close\r\n", "<GET /last >"}},
+    {"pipelined",
+     "GET /1 HTTP/1.1\r\nHost: a\r\n\r\nPUT /2 HTTP/1.1\r\nHost: a\r\nContent-Length: "
+     "3\r\n\r\nabcGET /3 HTTP/1.1\r\nHost: a\r\n\r\n" +
+         get_close,
+     {"<GET /1 >", "<PUT /2 abc>", "<GET /3 >", "<GET /last >"},
+     4},
+    {"1.0", "GET /x HTTP/1.0\r\n\r\n", {"HTTP/1.1 200 OK", "Connection: close", "<GET /x >"}},
+    {"1.0 keep-alive",
+     "GET /x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" + get_close,
+     {"Connection: keep-alive\r\n", "<GET /x >", "Connection: close\r\n", "<GET /last >"},
+     2},
+    {"chunked body",
+     "PUT /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n" +
+         get_close,
+     {"<PUT /x abc>", "<GET /last >"},
+     2},
+    {"continue without waiting",
+     "PUT /x HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc" +
+         get_close,
+     {"HTTP/1.1 200 OK", "<PUT /x abc>", "<GET /last >"},
+     2},
+    {"malformed",
+     "GET / HTTP/1.1\r\nBad Header\r\n\r\n",
+     {"HTTP/1.1 400 Bad Request\r\n", "Connection: close", "line 2 of the head"}},
+    {"good, then malformed",
+     "GET /1 HTTP/1.1\r\nHost: a\r\n\r\nnonsense\r\n\r\n",
+     {"<GET /1 >", "HTTP/1.1 400 Bad Request\r\n"},
+     2},
+    {"smuggled request is not read",
+     "PUT /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+     "0\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n",
+     {"HTTP/1.1 400 Bad Request\r\n"}},
+    {"version", "GET / HTTP/3.0\r\n\r\n", {"HTTP/1.1 505 HTTP Version Not Supported\r\n"}},
+    {"coding",
+     "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
+     {"HTTP/1.1 501 Not Implemented\r\n"}},
+    {"expectation",
+     "GET / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n",
+     {"HTTP/1.1 417 Expectation Failed\r\n"}},
+    {"too large by length",
+     "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n" + std::string(1001, 'b'),
+     {"HTTP/1.1 413 Content Too Large\r\n"}},
+    {"too large by chunks",
+     "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n" +
+         std::string(1001, 'b'),
+     {"HTTP/1.1 413 Content Too Large\r\n"}},
+    {"head too large",
+     "GET / HTTP/1.1\r\nX: " + std::string(9'000, 'x'),
+     {"HTTP/1.1 431 Request Header Fields Too Large\r\n"}},
+    {"target too long", "GET /" + std::string(9'000, 'x'), {"HTTP/1.1 414 URI Too Long\r\n"}},
+};
+
 TEST(HttpServerRaw, AnswersAndCloses) {
-  const Row table[] = {
-      {"one", get_close, {"HTTP/1.1 200 OK\r\n", "Connection: close\r\n", "<GET /last >"}},
-      {"pipelined",
-       "GET /1 HTTP/1.1\r\nHost: a\r\n\r\nPUT /2 HTTP/1.1\r\nHost: a\r\nContent-Length: "
-       "3\r\n\r\nabcGET /3 HTTP/1.1\r\nHost: a\r\n\r\n" +
-           get_close,
-       {"<GET /1 >", "<PUT /2 abc>", "<GET /3 >", "<GET /last >"},
-       4},
-      {"1.0", "GET /x HTTP/1.0\r\n\r\n", {"HTTP/1.1 200 OK", "Connection: close", "<GET /x >"}},
-      {"1.0 keep-alive",
-       "GET /x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" + get_close,
-       {"Connection: keep-alive\r\n", "<GET /x >", "Connection: close\r\n", "<GET /last >"},
-       2},
-      {"chunked body",
-       "PUT /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n" +
-           get_close,
-       {"<PUT /x abc>", "<GET /last >"},
-       2},
-      {"continue without waiting",
-       "PUT /x HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc" +
-           get_close,
-       {"HTTP/1.1 200 OK", "<PUT /x abc>", "<GET /last >"},
-       2},
-      {"malformed",
-       "GET / HTTP/1.1\r\nBad Header\r\n\r\n",
-       {"HTTP/1.1 400 Bad Request\r\n", "Connection: close", "line 2 of the head"}},
-      {"good, then malformed",
-       "GET /1 HTTP/1.1\r\nHost: a\r\n\r\nnonsense\r\n\r\n",
-       {"<GET /1 >", "HTTP/1.1 400 Bad Request\r\n"},
-       2},
-      {"smuggled request is not read",
-       "PUT /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
-       "0\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n",
-       {"HTTP/1.1 400 Bad Request\r\n"}},
-      {"version", "GET / HTTP/3.0\r\n\r\n", {"HTTP/1.1 505 HTTP Version Not Supported\r\n"}},
-      {"coding",
-       "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
-       {"HTTP/1.1 501 Not Implemented\r\n"}},
-      {"expectation",
-       "GET / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n",
-       {"HTTP/1.1 417 Expectation Failed\r\n"}},
-      {"too large by length",
-       "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n" + std::string(1001, 'b'),
-       {"HTTP/1.1 413 Content Too Large\r\n"}},
-      {"too large by chunks",
-       "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n" +
-           std::string(1001, 'b'),
-       {"HTTP/1.1 413 Content Too Large\r\n"}},
-      {"head too large",
-       "GET / HTTP/1.1\r\nX: " + std::string(9'000, 'x'),
-       {"HTTP/1.1 431 Request Header Fields Too Large\r\n"}},
-      {"target too long", "GET /" + std::string(9'000, 'x'), {"HTTP/1.1 414 URI Too Long\r\n"}},
-  };
-  for (const Row& row : table) {
+  for (const Row& row : answers_and_closes) {
     SCOPED_TRACE(row.name);
     HttpRig rig(Transport::tcp, echo, {.max_head_bytes = 8'000, .max_body_bytes = 1'000});
     RawClient client(rig);
