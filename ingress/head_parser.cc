@@ -1,5 +1,6 @@
 #include "ingress/head_parser.h"
 
+#include <algorithm>
 #include <boost/beast/http/basic_parser.hpp>
 #include <boost/beast/http/error.hpp>
 #include <cstring>
@@ -172,8 +173,9 @@ Refusal parse_request_head(std::string_view head, RequestHead& into) {
     const std::string_view line = head.substr(0, head.find('\r'));
     const std::string_view version = line.substr(line.rfind(' ') + 1);
     const auto digit = [&](size_t i) { return version[i] >= '0' && version[i] <= '9'; };
-    if (version.size() == 8 && version.starts_with("HTTP/") && digit(5) && version[6] == '.' &&
-        digit(7)) {
+    const bool two_blanks = std::count(line.begin(), line.end(), ' ') == 2;
+    if (two_blanks && version.size() == 8 && version.starts_with("HTTP/") && digit(5) &&
+        version[6] == '.' && digit(7)) {
       return {505, "HTTP version"};
     }
     return {400, "request line"};

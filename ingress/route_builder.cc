@@ -100,8 +100,11 @@ const Result<std::shared_ptr<const Certificate>>& RouteBuilder::certificate_of(
   auto [it, inserted] = secrets_.try_emplace(secret);
   SecretState& state = it->second;
   state.users.insert(user);
-  if (inserted || state.secret != found) {
-    state.secret = found;
+  const bool same =
+      !inserted && (state.secret == found ||
+                    (state.secret != nullptr && found != nullptr && *state.secret == *found));
+  state.secret = found;
+  if (!same) {
     if (found == nullptr) {
       state.certificate = fail("not found");
     } else {

@@ -11,10 +11,11 @@ int choose_certificate(SSL* session, void* acceptor) {
   return static_cast<TlsAcceptor*>(acceptor)->choose(name).use(session) ? 1 : 0;
 }
 
+constexpr unsigned char http11[] = "\x08http/1.1";  // OpenSSL keeps a pointer into it
+
 // A client that offers protocols and not this one goes on without ALPN, as with nginx.
 int choose_protocol(SSL*, const unsigned char** chosen, unsigned char* chosen_size,
                     const unsigned char* offered, unsigned offered_size, void*) {
-  constexpr unsigned char http11[] = "\x08http/1.1";
   unsigned char* out = nullptr;
   if (SSL_select_next_proto(&out, chosen_size, http11, sizeof http11 - 1, offered, offered_size) !=
       OPENSSL_NPN_NEGOTIATED) {
