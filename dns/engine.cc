@@ -8,8 +8,6 @@
 namespace fairlead::dns {
 namespace {
 
-constexpr int max_cname_chain = 10;
-
 uint8_t rcode_of(Verdict verdict) {
   switch (verdict) {
     case Verdict::not_implemented:
@@ -106,6 +104,14 @@ const ForwardStep* Engine::find_forward(const Block& block, const FoldedName& na
   return nullptr;
 }
 
+bool Engine::closes_loop(int chain) const {
+  const auto last = follow_.begin() + chain;
+  const std::string_view target = last->name.from(0);
+  return target == request_.name.from(0) ||
+         std::any_of(follow_.begin(), last,
+                     [&](const FollowTarget& one) { return one.name.from(0) == target; });
+}
+
 size_t Engine::run_steps(const Site& site, const ServedZone& first, Origin& origin, uint8_t* out) {
   const FoldedName* name = &request_.name;
   NameRef owner = question_name;
@@ -118,7 +124,7 @@ size_t Engine::run_steps(const Site& site, const ServedZone& first, Origin& orig
     const auto match = block.kubernetes ? block.kubernetes->match_zone(*name) : std::nullopt;
     if (match) {
       const ZoneIndex* index = indexes_ ? (*indexes_)[block.index].get() : nullptr;
-      FollowTarget& follow = follow_[chain % 2];
+      FollowTarget& follow = follow_[static_cast<size_t>(chain)];
       const Found found =
           block.kubernetes->answer(question, *match, index, request_.id, writer_, follow);
       const bool passes = found == Found::name_error || found == Found::unsynced;
@@ -128,7 +134,8 @@ size_t Engine::run_steps(const Site& site, const ServedZone& first, Origin& orig
           name = &follow.name;
           owner = follow.ref;
           zone = site.route(*name, request_.type);
-          if (zone == nullptr) break;  // the client must look elsewhere for the target
+          // The client must look elsewhere for the target, or there is nothing to be found.
+          if (zone == nullptr || closes_loop(chain)) break;
           continue;
         }
         if (found != Found::records) {

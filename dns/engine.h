@@ -2,6 +2,7 @@
 // per worker; it belongs to the worker's loop.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 #include <vector>
@@ -68,6 +69,8 @@ class Engine {
     uint8_t rcode = 0;
   };
 
+  // Whether the chain has been at the target of step `chain` before.
+  bool closes_loop(int chain) const;
   size_t refuse(uint8_t rcode, const Site& site, Origin& origin, uint8_t* out);
   size_t run_steps(const Site& site, const ServedZone& zone, Origin& origin, uint8_t* out);
   const ForwardStep* find_forward(const Block& block, const FoldedName& name) const;
@@ -94,7 +97,8 @@ class Engine {
 
   Request request_;  // of the request or the late reply at hand
   MessageWriter writer_;
-  FollowTarget follow_[2];
+  static constexpr int max_cname_chain = 10;
+  std::array<FollowTarget, max_cname_chain> follow_;  // the targets of one chain
   std::vector<uint8_t> late_buffer_;  // of max_message_bytes, made when it is first needed
 };
 

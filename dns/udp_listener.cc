@@ -92,11 +92,13 @@ Result<std::unique_ptr<UdpListener>> UdpListener::open(net::EventLoop& loop,
   FL_TRY(const SocketAddress bound, net::local_address(fd.get()));
   ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &receive_buffer_bytes, sizeof receive_buffer_bytes);
   if (bound.ip.is_unspecified()) {
-    // One of the two fits the socket's family; an IPv6 socket that also takes IPv4 needs both.
+    // An IPv6 socket tells of IPv4 requests as IPv6, with a mapped address.
     const int on = 1;
-    const bool v4 = ::setsockopt(fd.get(), IPPROTO_IP, IP_PKTINFO, &on, sizeof on) == 0;
-    const bool v6 = ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on) == 0;
-    if (!v4 && !v6) return fail(cat("udp ", bound.to_string(), ": no IP_PKTINFO on this kernel"));
+    const bool told =
+        bound.ip.is_v4()
+            ? ::setsockopt(fd.get(), IPPROTO_IP, IP_PKTINFO, &on, sizeof on) == 0
+            : ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on) == 0;
+    if (!told) return fail(cat("IP_PKTINFO: ", net::errno_text(errno)));
   }
   return std::unique_ptr<UdpListener>(new UdpListener(loop, std::move(fd), bound, engine, site));
 }
