@@ -68,6 +68,9 @@ EndpointSlice read_endpoint_slice(const Reader& document, Meta meta) {
     });
   }
   document.each("ports", [&](const Reader& port) { slice.ports.push_back(read_port(port)); });
+  // Clusters have many of these, and they live long.
+  slice.endpoints.shrink_to_fit();
+  slice.ports.shrink_to_fit();
   return slice;
 }
 

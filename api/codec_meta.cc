@@ -2,6 +2,12 @@
 #include "base/text.h"
 
 namespace fairlead::api {
+namespace {
+
+// kubectl's copy of the whole object: nothing here reads it, and it is often the largest part.
+constexpr const char* last_applied = "kubectl.kubernetes.io/last-applied-configuration";
+
+}  // namespace
 
 Meta read_meta(const KindInfo& kind, const Reader& document) {
   const Reader metadata = document.object("metadata");
@@ -17,6 +23,7 @@ Meta read_meta(const KindInfo& kind, const Reader& document) {
   meta.creation_timestamp = metadata.string("creationTimestamp");
   meta.labels = metadata.string_map("labels");
   meta.annotations = metadata.string_map("annotations");
+  meta.annotations.erase(last_applied);
   meta.deleting = metadata.has("deletionTimestamp");
   return meta;
 }

@@ -8,10 +8,10 @@ namespace {
 // One address may stand in several slices while the controller moves it: it counts once, and as
 // local if any of them says so.
 void order_and_dedupe(std::vector<UsableEndpoint>& endpoints) {
-  std::stable_sort(endpoints.begin(), endpoints.end(),
-                   [](const UsableEndpoint& a, const UsableEndpoint& b) {
-                     return std::tie(a.ip, a.port, b.local) < std::tie(b.ip, b.port, a.local);
-                   });
+  std::sort(endpoints.begin(), endpoints.end(),
+            [](const UsableEndpoint& a, const UsableEndpoint& b) {
+              return std::tie(a.ip, a.port, b.local) < std::tie(b.ip, b.port, a.local);
+            });
   endpoints.erase(std::unique(endpoints.begin(), endpoints.end(),
                               [](const UsableEndpoint& a, const UsableEndpoint& b) {
                                 return a.ip == b.ip && a.port == b.port;

@@ -13,7 +13,8 @@ namespace fairlead {
 namespace json = boost::json;
 
 // Text to value. Limits: depth 64 (as the API server's), whole text one value. The error says the
-// byte offset and what was wrong. Of duplicate keys the last one wins.
+// byte offset and what was wrong. Numbers that are no finite double are errors. Of duplicate keys
+// the last one wins.
 Result<json::value> parse_json(std::string_view text, json::storage_ptr storage = {},
                                size_t* error_offset = nullptr);
 inline constexpr size_t max_json_depth = 64;

@@ -31,7 +31,7 @@ struct Meta {
   std::string resource_version;
   std::string creation_timestamp;  // RFC 3339 as sent: sorts as text
   StringMap labels;
-  StringMap annotations;
+  StringMap annotations;  // without kubectl's last-applied-configuration
   bool deleting = false;  // deletionTimestamp is set
 
   friend bool operator==(const Meta&, const Meta&) = default;
@@ -98,6 +98,7 @@ struct Service {
   TrafficPolicy internal_policy = TrafficPolicy::cluster;
   uint32_t affinity_timeout_s = 0;  // 0: sessionAffinity None
   bool publish_not_ready = false;
+  std::vector<std::string> ip_families;  // "IPv4", "IPv6"; empty when the document does not say
   friend bool operator==(const Service&, const Service&) = default;
 };
 

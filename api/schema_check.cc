@@ -165,8 +165,10 @@ class Checker {
   }
 
   void check_range(bool int32, const json::value& value) {
-    if (value.is_uint64()) return report(What::wrong_type, "is larger than a 64-bit integer");
-    const int64_t number = value.get_int64();
+    // A value that a program made may be unsigned and small; one that was parsed is not.
+    boost::system::error_code too_large;
+    const auto number = value.to_number<int64_t>(too_large);
+    if (too_large) return report(What::wrong_type, "is larger than a 64-bit integer");
     if (int32 && (number < INT32_MIN || number > INT32_MAX)) {
       report(What::wrong_type, cat(number, " is not a 32-bit integer"));
     }

@@ -32,11 +32,16 @@ struct Built {
 // limits, and it resolves aliases by sharing.
 class Builder final : public YAML::EventHandler {
  public:
-  explicit Builder(const YamlLimits& limits) : limits_(limits) {}
+  Builder(const YamlLimits& limits, int previous_start) : start(previous_start), limits_(limits) {}
 
   Built root;
+  int start;  // the position of this document, or of the one before until it has begun
 
-  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    // A token that cannot begin a document gives endless empty documents at its place.
+    if (mark.pos <= start) fail_at(mark, "unexpected text: expected a key, a value or ---");
+    start = mark.pos;
+  }
   void OnDocumentEnd() override {}
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     if (expects_key()) fail_at(mark, "a key must be a word, not null");
@@ -240,9 +245,10 @@ Result<std::vector<YamlDocument>> parse_documents(std::string_view text, std::st
     if (whole.ends_with('\n')) whole += "...\n";
     std::istringstream stream{std::move(whole)};
     YAML::Parser parser(stream);
-    for (;;) {
-      Builder builder(limits);
+    for (int start = -1;;) {
+      Builder builder(limits, start);
       if (!parser.HandleNextDocument(builder)) return documents;
+      start = builder.start;
       if (builder.root.value.is_null()) continue;
       documents.push_back({std::move(builder.root.value), std::move(builder.root.lines)});
     }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -44,6 +45,8 @@ struct FeedOptions {
   Duration request_timeout = std::chrono::seconds(30);
   Duration watch_idle = std::chrono::seconds(150);
   Duration min_backoff = std::chrono::milliseconds(100);
+  // Only part of a kind, as the server's fieldSelector: {Kind::secret, "type=kubernetes.io/tls"}.
+  std::map<api::Kind, std::string> field_selectors;
   std::string token_file;  // read before every request, instead of the Authorization header
 
   // Directories: besides inotify, a look at every file's time and size.

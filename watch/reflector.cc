@@ -43,6 +43,10 @@ Reflector::Reflector(Context context, api::Kind kind, std::function<void()> on_s
 net::HttpRequest Reflector::request(std::string query) const {
   net::HttpRequest out;
   out.target = cat(api::collection_path(kind_), '?', query);
+  const auto& selectors = context_.options.field_selectors;
+  if (const auto found = selectors.find(kind_.kind); found != selectors.end()) {
+    out.target += cat("&fieldSelector=", net::percent_encode(found->second));
+  }
   out.headers = context_.headers;
   out.headers.set("Accept", "application/json");
   if (!context_.options.token_file.empty()) {

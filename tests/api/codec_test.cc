@@ -25,7 +25,8 @@ TEST(Codec, ReadsMetadata) {
   const auto ns = decoded<Namespace>(R"({"metadata": {
     "name": "prod", "namespace": "ignored", "uid": "u-1", "resourceVersion": "42",
     "creationTimestamp": "2026-01-02T03:04:05Z", "deletionTimestamp": "2026-01-02T03:05:05Z",
-    "labels": {"a": "1", "b": null}, "annotations": {"note": "x"},
+    "labels": {"a": "1", "b": null}, "annotations": {"note": "x",
+      "kubectl.kubernetes.io/last-applied-configuration": "{}"},
     "managedFields": [{"manager": "m"}], "newField": {"from": "the future"}}})");
   EXPECT_EQ(ns.meta, (Meta{.key = {"", "prod"},
                            .uid = "u-1",

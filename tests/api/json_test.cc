@@ -50,6 +50,13 @@ TEST(Json, KeepsWholeNumbersExact) {
   EXPECT_EQ(*parse_json("18446744073709551615"), json::value(UINT64_MAX));
 }
 
+TEST(Json, RefusesNumbersOutOfRange) {
+  EXPECT_FALSE(parse_json("1e999"));
+  EXPECT_FALSE(parse_json(R"({"a": [0, {"b": -1.5e300615}]})"));
+  EXPECT_FALSE(parse_json("1" + std::string(400, '0')));
+  EXPECT_TRUE(parse_json("[1e308, 1e-400]"));
+}
+
 TEST(Json, UsesTheStorageThatItIsGiven) {
   json::monotonic_resource arena;
   const auto value = parse_json(R"({"a": [1, 2, 3]})", &arena);

@@ -138,6 +138,8 @@ TEST(Yaml, ErrorsSayFileAndLine) {
       {"a: {<<: 1}\n", "f.yaml:1: << expects a map or a list of maps"},
       {"a: {<<: [1]}\n", "f.yaml:1: << expects a map or a list of maps"},
       {"a: b\nc: \xff\n", "f.yaml:2: not UTF-8 text"},
+      {",x,x]\nb: 1\n", "f.yaml:1: unexpected text: expected a key, a value or ---"},
+      {"a: [1]\n]\n", "f.yaml:2: illegal flow end"},
       {"a: 1\n---\nb: 1\nb: 2\n", "f.yaml:4: duplicate key 'b'"},
   };
   for (const auto& [text, expected] : cases) EXPECT_EQ(as_json(text), expected) << text;

@@ -194,11 +194,20 @@ TEST_F(ApiFeed, AsksForBookmarksAndATimeout) {
   const auto bound = server.listen({*Ip::parse("127.0.0.1"), 0});
   connect({.unix_path = "", .host = "127.0.0.1", .port = bound->port, .tls = nullptr});
   ASSERT_TRUE(run_until([&] { return targets.size() >= 2; }));
+  feed_.reset();
   EXPECT_EQ(targets[0], "/api/v1/services?limit=500");
   const std::string head =
       "/api/v1/services?watch=true&allowWatchBookmarks=true&resourceVersion=7&timeoutSeconds=";
   ASSERT_TRUE(targets[1].starts_with(head)) << targets[1];
   EXPECT_TRUE(parse_int(targets[1].substr(head.size()), 300, 600)) << targets[1];
+}
+
+TEST_F(ApiFeed, AsksForTheSelectedFieldsOnly) {
+  options_.kinds = {api::Kind::pod};
+  options_.field_selectors = {{api::Kind::pod, "spec.nodeName=a"}};
+  start("pods hang");
+  ASSERT_TRUE(run_until([&] { return server_->requests_of("pods") == 1; }));
+  EXPECT_EQ(requests(), "pods limit=500 fieldSelector=spec.nodeName=a");
 }
 
 TEST_F(ApiFeed, DeliversNothingBeforeEveryKindIsListed) {

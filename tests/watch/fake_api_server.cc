@@ -105,7 +105,8 @@ void FakeApiServer::on_request(net::HttpRequest request,
   for (const auto& [name, value] : net::parse_query(request.query())) {
     if (name == "watch") watching = true;
     if (name == "resourceVersion") version = value;
-    if (name == "limit" || name == "continue") others += cat(' ', name, '=', value);
+    if (name == "limit" || name == "continue" || name == "fieldSelector")
+      others += cat(' ', name, '=', value);
   }
   const auto replies = replies_.find(plural);
   if (replies != replies_.end()) {
