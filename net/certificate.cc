@@ -23,6 +23,7 @@ bool add_name_entry(X509_NAME* name, const char* field, const std::string& value
                                     static_cast<int>(value.size()), -1, 0) == 1;
 }
 
+// Kubernetes reads a user from CN and groups from O (authentication by client certificate).
 Result<void> set_subject(X509* certificate, const CertificateRequest& request) {
   X509_NAME* name = X509_get_subject_name(certificate);
   for (const std::string& organization : request.organizations) {
@@ -64,6 +65,7 @@ Result<void> add_alt_names(X509* certificate, const CertificateRequest& request)
   return {};
 }
 
+// RFC 5280 4.2.1: what the key may be used for. Peers refuse a certificate of the wrong kind.
 Result<void> add_extensions(X509* certificate, X509* issuer, const CertificateRequest& request) {
   struct Extension {
     int nid;

@@ -28,6 +28,9 @@ std::string describe(const HttpTarget& target) {
 
 }  // namespace
 
+// Owns the connections and moves them between three places: active (with a call), idle (reusable),
+// and dead (closed inside one of their own callbacks, freed by the reaper). Calls are known to it
+// only while they are in flight.
 struct HttpClient::Impl final : ClientOwner, std::enable_shared_from_this<Impl> {
   Impl(EventLoop& event_loop, HttpTarget the_target, Options the_options)
       : loop_(event_loop), target_(std::move(the_target)), options_(the_options) {}
@@ -80,6 +83,7 @@ struct HttpClient::Impl final : ClientOwner, std::enable_shared_from_this<Impl> 
                        });
   }
 
+  // Addresses are tried one after the other; the connect time-out is for all of them together.
   void connect_next(const std::shared_ptr<CallState>& call, const std::string& last_error) {
     if (call->candidates.empty()) return fail_soon(call, last_error);
     const Ip ip = call->candidates.front();
@@ -148,6 +152,7 @@ struct HttpClient::Impl final : ClientOwner, std::enable_shared_from_this<Impl> 
     finish(call, {});
   }
 
+  // For errors that are known inside call(): callbacks come from the loop only.
   void fail_soon(const std::shared_ptr<CallState>& call, std::string message) {
     call->timer = loop_.after(Duration::zero(), [this, message, call_ptr = std::weak_ptr(call)] {
       if (const auto live = call_ptr.lock()) fail_call(live, message);
@@ -168,6 +173,7 @@ struct HttpClient::Impl final : ClientOwner, std::enable_shared_from_this<Impl> 
     if (call->callbacks.on_done) call->callbacks.on_done(std::move(outcome));
   }
 
+  // Progress is only looked at when the timer fires, so that bytes cost no timer operations.
   void arm_idle(const std::shared_ptr<CallState>& call, Duration wait) {
     call->timer = loop_.after(wait, [this, call_ptr = std::weak_ptr(call)] {
       if (const auto live = call_ptr.lock()) on_idle_timer(live);
@@ -201,6 +207,7 @@ struct HttpClient::Impl final : ClientOwner, std::enable_shared_from_this<Impl> 
 
 namespace {
 
+// The caller's handle. A template because the client's Impl is private to it.
 template <class Impl>
 class Call final : public HttpCall {
  public:

@@ -45,6 +45,9 @@ class ClientOwner {
   virtual void discard(ClientConnection& connection) = 0;
 };
 
+// Carries one call at a time. `call_` holds the call's state while callbacks run, so that captures
+// live until they return; after each of them `call->connection` says whether the call is still
+// ours.
 class ClientConnection final : public Stream::Handler {
  public:
   ClientConnection(ClientOwner& owner, Fd fd, std::shared_ptr<const TlsContext> tls,

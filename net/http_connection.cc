@@ -18,6 +18,8 @@ HttpParser::Limits parser_limits(const HttpServer::Options& options) {
 
 }  // namespace
 
+// The handler's end of one exchange. Either side may go first: the connection on failure, the
+// Answer when the handler drops it. After release() neither knows the other.
 class ServerConnection::Answer final : public Responder {
  public:
   explicit Answer(ServerConnection& connection) : connection_(&connection) {
@@ -204,6 +206,7 @@ void ServerConnection::send(HttpResponse response) {
   complete();
 }
 
+// HTTP/1.0 has no chunked coding: there the end of the connection ends the body (RFC 9112 6.3).
 void ServerConnection::start(HttpResponse head) {
   CHECK(!started_);
   started_ = true;
@@ -252,6 +255,7 @@ void ServerConnection::complete() {
   }
 }
 
+// After a framing error nothing that follows can be trusted to be a request.
 void ServerConnection::refuse(int status, const std::string& message) {
   keep_alive_ = false;
   head_request_ = false;
@@ -259,6 +263,7 @@ void ServerConnection::refuse(int status, const std::string& message) {
   send(HttpResponse::text(status, message + "\n"));
 }
 
+// Ends the sending side, then waits a moment for the peer to do the same (RFC 9112 9.6).
 void ServerConnection::drain() {
   phase_ = Phase::draining;
   stream_->consume(stream_->input().size());

@@ -27,6 +27,9 @@ class ConnectionOwner {
   virtual void retire(ServerConnection& connection) = 0;
 };
 
+// Reads one request at a time and hands it to the server's handler together with an Answer, which
+// stays tied to the connection until it is complete or one of the two goes away. One timer serves
+// all time-outs: it looks at deadline_ when it fires, so that a request costs no timer of its own.
 class ServerConnection final : public Stream::Handler {
  public:
   ServerConnection(ConnectionOwner& owner, Fd fd, std::shared_ptr<const TlsContext> tls);
@@ -70,7 +73,7 @@ class ServerConnection final : public Stream::Handler {
   Peer peer_;
   Phase phase_ = Phase::opening;
   Answer* answer_ = nullptr;
-  bool processing_ = false;
+  bool processing_ = false;  // inside process(): an answer given there needs no new turn
   bool continue_sent_ = false;
   bool started_ = false;     // a streamed answer is under way
   bool chunked_ = false;     // ... in chunks
@@ -81,9 +84,9 @@ class ServerConnection final : public Stream::Handler {
   bool head_request_ = false;
   MonoTime deadline_;
   MonoTime timer_due_;
-  uint64_t moved_at_deadline_ = 0;
+  uint64_t moved_at_deadline_ = 0;  // whether bytes moved since deadline_ was set
   Timer timer_;
-  Timer resume_;
+  Timer resume_;  // work that must wait until the caller's stack has unwound
 };
 
 }  // namespace fairlead::net

@@ -97,6 +97,7 @@ bool is_control(char c) { return (static_cast<unsigned char>(c) < 0x20 && c != '
 
 }  // namespace
 
+// Data is copied in runs; everything between goes byte by byte, so that no line has to be whole.
 size_t ChunkDecoder::feed(std::string_view bytes, std::string& body) {
   size_t at = 0;
   while (at < bytes.size() && !done() && !failed()) {
@@ -187,6 +188,7 @@ void HttpParser::feed_eof() {
   }
 }
 
+// The head is parsed once it is whole; until then its bytes stay with the caller.
 size_t HttpParser::feed_head(std::string_view bytes) {
   if (kind_ == Kind::request && scanned_ == 0 && bytes.starts_with("\r\n")) {
     constexpr size_t max_empty_lines = 4;
@@ -242,6 +244,7 @@ bool HttpParser::check_line(std::string_view line) {
   return true;
 }
 
+// Beast reports every odd version alike; a client of another version is owed a 505.
 bool HttpParser::check_start_line(std::string_view line) {
   const std::string_view version =
       kind_ == Kind::request ? line.substr(line.rfind(' ') + 1) : line.substr(0, line.find(' '));
@@ -259,6 +262,7 @@ bool HttpParser::check_start_line(std::string_view line) {
   return true;
 }
 
+// RFC 9112 3.2: origin-form, absolute-form and asterisk-form. Authority-form is CONNECT's.
 bool HttpParser::check_target() {
   std::string_view target = head_.target;
   if (target.find('#') != std::string_view::npos) {
@@ -298,6 +302,7 @@ bool HttpParser::check_request() {
   return check_target();
 }
 
+// RFC 9112 6.1 to 6.3, without its leniencies: exactly one way to tell where the body ends.
 bool HttpParser::check_framing() {
   const size_t encodings = count(head_.headers, "Transfer-Encoding");
   const size_t lengths = count(head_.headers, "Content-Length");

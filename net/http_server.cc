@@ -14,6 +14,7 @@
 namespace fairlead::net {
 namespace {
 
+// A bound socket with what its connections need. Removes its unix socket file when it goes.
 struct Listener {
   Fd fd;
   std::shared_ptr<const TlsContext> tls;
@@ -52,6 +53,7 @@ struct HttpServer::Impl final : ConnectionOwner {
     return date_;
   }
 
+  // A connection retires inside its own callbacks: it is freed from the loop.
   void retire(ServerConnection& connection) override {
     const auto found = connections_.find(&connection);
     retired_.push_back(std::move(found->second));

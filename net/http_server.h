@@ -48,7 +48,8 @@ class HttpServer {
   };
   using Handler = std::function<void(HttpRequest request, std::unique_ptr<Responder> responder)>;
 
-  // Handler runs on the loop. A server's destruction closes all its connections.
+  // Handler runs on the loop. A server's destruction closes all its connections and silences their
+  // Responders (no on_gone). It must not happen inside the handler or an on_gone.
   HttpServer(EventLoop& loop, Log log, Handler handler);
   HttpServer(EventLoop& loop, Log log, Handler handler, Options options);
   ~HttpServer();

@@ -17,8 +17,10 @@ bool is_token(std::string_view text) {
   });
 }
 
+// What would let a value start a line of its own (RFC 9110 5.5).
 bool ends_line(char c) { return c == '\r' || c == '\n' || c == '\0'; }
 
+// Fields that this side decides by itself.
 bool is_framing(std::string_view name) {
   return equals_ignore_case(name, "Content-Length") ||
          equals_ignore_case(name, "Transfer-Encoding") || equals_ignore_case(name, "Connection");

@@ -29,6 +29,7 @@ Result<void> check_name(std::string_view name) {
   return {};
 }
 
+// libnl wants 4 bytes for IPv4, where ours always has 16.
 NlAddr to_nl_addr(const Ip& ip, int bits) {
   const size_t skip = ip.is_v4() ? 12 : 0;
   NlAddr addr(nl_addr_build(ip.is_v4() ? AF_INET : AF_INET6,
@@ -111,6 +112,7 @@ Result<std::vector<LinkInfo>> list_links(nl_sock* socket) {
 struct Netlink::Impl {
   NlSocket socket;
 
+  // From the kernel each time: a cache would not know of links that others made.
   Result<NlLink> find(const std::string& name) {
     FL_TRY_VOID(check_name(name));
     rtnl_link* raw = nullptr;

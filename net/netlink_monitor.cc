@@ -11,6 +11,8 @@
 
 namespace fairlead::net {
 
+// `known` is what has been reported; notifications and lists are both compared with it, so that a
+// link is never reported twice for the same state, whichever of the two told of it.
 struct LinkMonitor::Impl {
   Impl(EventLoop& event_loop, Callback the_callback)
       : loop(event_loop), callback(std::move(the_callback)) {}

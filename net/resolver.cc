@@ -21,7 +21,7 @@ constexpr size_t header_bytes = 12;  // RFC 1035 4.1.1
 // One c-ares channel on the loop: its sockets as watches, its time-outs as a tick.
 class Channel {
  public:
-  // `after` runs when c-ares has been given a chance to finish queries.
+  // `flags` are ARES_FLAG_*. `after` runs when c-ares has been given a chance to finish queries.
   Channel(EventLoop& loop, const Resolver::Options& options, int flags, std::function<void()> after)
       : loop_(loop), after_(std::move(after)) {
     using std::chrono::milliseconds;
@@ -142,6 +142,8 @@ bool is_host_name(std::string_view host) {
 
 }  // namespace
 
+// Three channels, made when first needed: names (with EDNS and the hosts file), raw queries over
+// UDP, and raw queries over TCP. Results wait in `finished` for deliver().
 struct Resolver::Impl {
   struct Lookup {
     Impl* self;

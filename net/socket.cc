@@ -34,6 +34,8 @@ Result<RawAddress> raw_unix(const std::string& path) {
   return raw;
 }
 
+// A wildcard IPv6 socket takes both families; where the namespace has no IPv6 it becomes an IPv4
+// one.
 Result<Fd> open_bound(const SocketAddress& address, int type, bool reuse_port) {
   const RawAddress raw = to_raw(address);
   Fd fd(::socket(raw.storage.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -55,6 +57,17 @@ Result<Fd> open_bound(const SocketAddress& address, int type, bool reuse_port) {
     return fail_errno("cannot bind", address.to_string());
   }
   return fd;
+}
+
+// Answers leave at once, and a peer that vanished without a word is noticed within two minutes: a
+// watch may wait for hours without sending anything itself.
+void tune_tcp(int fd) {
+  const int on = 1, idle_s = 60, interval_s = 15, probes = 4;
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
 }
 
 Result<Fd> finish_connect(Fd fd, const RawAddress& raw, std::string_view where) {
@@ -124,8 +137,7 @@ Result<SocketAddress> local_address(int fd) {
 
 Result<Fd> listen_tcp(const SocketAddress& address, bool reuse_port) {
   FL_TRY(Fd fd, open_bound(address, SOCK_STREAM, reuse_port));
-  const int on = 1;
-  ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);  // accepted sockets inherit it
+  tune_tcp(fd.get());  // accepted sockets inherit it
   if (::listen(fd.get(), backlog) != 0) {
     return fail_errno("cannot listen on", address.to_string());
   }
@@ -152,8 +164,7 @@ Result<Fd> start_connect(const SocketAddress& address) {
   const RawAddress raw = to_raw(address);
   Fd fd(::socket(raw.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return fail_errno("cannot open a socket for", address.to_string());
-  const int on = 1;
-  ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  tune_tcp(fd.get());
   return finish_connect(std::move(fd), raw, address.to_string());
 }
 

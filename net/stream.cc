@@ -23,18 +23,18 @@ bool would_block(int error) { return error == EAGAIN || error == EWOULDBLOCK || 
 
 }  // namespace
 
+// The state machine: connecting -> (handshake) -> open -> failed. Every event of the socket and
+// every kick goes through on_event() or on_kick(): flush, read, call back, then finish_turn() for
+// what the callbacks wrote, and last the events to wait for. After each callback the stream may be
+// gone; call() tells.
 struct Stream::Impl {
   enum class Phase { connecting, handshake, open, failed };
 
-  Impl(EventLoop& event_loop, Fd socket, std::shared_ptr<const TlsContext> tls, Role stream_role,
-       Handler& the_handler, const std::string& server_name)
-      : loop(event_loop), fd(std::move(socket)), role(stream_role), handler(the_handler) {
-    if (tls) session.emplace(std::move(tls), fd.get(), role == Role::server, server_name);
-  }
+  Impl(EventLoop& event_loop, Fd socket, Handler& the_handler)
+      : loop(event_loop), fd(std::move(socket)), handler(the_handler) {}
 
   EventLoop& loop;
   Fd fd;
-  Role role;
   Handler& handler;
   std::optional<TlsSession> session;
   Watch watch;  // after fd: it goes first
@@ -86,6 +86,8 @@ struct Stream::Impl {
     call([&](Handler& h) { h.on_failed(error); });
   }
 
+  // TLS may need to read in order to write and the other way round (key updates): what an
+  // operation waits for is not always its own direction.
   void update_interest() {
     if (phase == Phase::failed) return;
     uint32_t events = 0;
@@ -101,6 +103,7 @@ struct Stream::Impl {
     watch.set_events(events);
   }
 
+  // Runs a turn of this stream from the loop when no event of the socket would.
   void kick_soon() {
     if (!kick) kick = loop.after(Duration::zero(), [this] { on_kick(); });
   }
@@ -131,6 +134,7 @@ struct Stream::Impl {
     return error != 0 ? errno_text(error) : std::string(otherwise);
   }
 
+  // The first event of a connecting socket says how the attempt ended (connect(2), EINPROGRESS).
   bool finish_connect() {
     if (const std::string error = socket_error(""); !error.empty()) {
       fail_with(error);
@@ -254,12 +258,13 @@ struct Stream::Impl {
 };
 
 Stream::Stream(EventLoop& loop, Fd fd, Role role, std::shared_ptr<const TlsContext> tls,
-               Handler& handler, const std::string& server_name)
-    : impl_(
-          std::make_unique<Impl>(loop, std::move(fd), std::move(tls), role, handler, server_name)) {
+               Handler& handler, const std::string& server_name) {
+  impl_ = std::make_unique<Impl>(loop, std::move(fd), handler);
   Impl* impl = impl_.get();
-  impl->watch =
-      loop.watch(impl->fd.get(), EPOLLOUT, [impl](uint32_t events) { impl->on_event(events); });
+  const int socket = impl->fd.get();
+  if (tls) impl->session.emplace(std::move(tls), socket, role == Role::server, server_name);
+  // Writable is the first event of both: an accepted socket is so at once.
+  impl->watch = loop.watch(socket, EPOLLOUT, [impl](uint32_t events) { impl->on_event(events); });
 }
 
 Stream::~Stream() = default;

@@ -54,6 +54,7 @@ BIO* new_socket_bio(int fd) {
   return bio;
 }
 
+// All values of one field of the subject, in order, as UTF-8.
 std::vector<std::string> subject_entries(X509* certificate, int nid) {
   std::vector<std::string> values;
   const X509_NAME* subject = X509_get_subject_name(certificate);
@@ -104,6 +105,7 @@ std::string TlsSession::failure() const {
   return cat("TLS: ", reason, ": ", X509_verify_cert_error_string(verify));
 }
 
+// SSL_get_error(3) reads this thread's error queue: every operation empties it first.
 Io TlsSession::outcome(int result) {
   const int saved_errno = errno;
   switch (SSL_get_error(ssl_.get(), result)) {
@@ -155,6 +157,7 @@ void TlsSession::send_close_notify() {
 
 bool TlsSession::has_pending() const { return ssl_ && SSL_has_pending(ssl_.get()) != 0; }
 
+// A certificate that was not verified says nothing about the peer.
 void TlsSession::describe(Peer& peer) const {
   if (!ssl_ || SSL_get_verify_mode(ssl_.get()) == SSL_VERIFY_NONE) return;
   X509* certificate = SSL_get0_peer_certificate(ssl_.get());
