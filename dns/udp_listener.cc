@@ -16,27 +16,39 @@ constexpr size_t batch_size = 32;
 constexpr size_t max_request_bytes = 4096;
 constexpr int max_rounds = 8;  // of one wake-up, so that timers and TCP get their turn
 constexpr int receive_buffer_bytes = 4 * 1024 * 1024;
-constexpr size_t control_bytes = 64;
+constexpr size_t control_bytes = 128;
 static_assert(control_bytes >= CMSG_SPACE(sizeof(in6_pktinfo)));
 static_assert(control_bytes >= CMSG_SPACE(sizeof(in_pktinfo)));
 
 // The destination of a request becomes the source of its reply. The interface is left to the
-// routing table, but for link-local peers, whose route needs it.
+// routing table, but for link-local peers, whose route needs it. Exactly one control message stays:
+// some kernels tell of an IPv4 request to an IPv6 socket twice, as IPV6_PKTINFO and as IP_PKTINFO,
+// and take only one back.
 void reverse_pktinfo(msghdr& header) {
   for (cmsghdr* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&header, c)) {
-    if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+    const bool v4 = c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO;
+    const bool v6 = c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO;
+    if (!v4 && !v6) continue;
+    alignas(cmsghdr) uint8_t kept[control_bytes] = {};
+    if (v4) {
       in_pktinfo info;
       std::memcpy(&info, CMSG_DATA(c), sizeof info);
       info.ipi_ifindex = 0;
       info.ipi_spec_dst = info.ipi_addr;
       std::memcpy(CMSG_DATA(c), &info, sizeof info);
-    } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+    } else {
       in6_pktinfo info;
       std::memcpy(&info, CMSG_DATA(c), sizeof info);
       if (!IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr)) info.ipi6_ifindex = 0;
       std::memcpy(CMSG_DATA(c), &info, sizeof info);
     }
+    const size_t space = v4 ? CMSG_SPACE(sizeof(in_pktinfo)) : CMSG_SPACE(sizeof(in6_pktinfo));
+    std::memcpy(kept, c, v4 ? CMSG_LEN(sizeof(in_pktinfo)) : CMSG_LEN(sizeof(in6_pktinfo)));
+    std::memcpy(header.msg_control, kept, space);
+    header.msg_controllen = space;
+    return;
   }
+  header.msg_controllen = 0;
 }
 
 }  // namespace
