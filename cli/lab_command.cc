@@ -140,7 +140,13 @@ void add_lab(CLI::App& app, Action& action) {
     };
   });
   auto* in = lab->add_subcommand("in", "run a command in a namespace: lab in client curl ...");
-  in->prefix_command();  // all that follows belongs to the command, dashes included
+  // All that follows the place belongs to the command, dashes included. Options before it are its
+  // own, because falling through to the parent's would look for the command there, too.
+  in->prefix_command();
+  in->allow_extras();
+  in->fallthrough(false);
+  in->add_option("--name", arguments->options.name, "of the lab");
+  in->add_option("--directory", arguments->options.directory, "of the labs");
   in->footer("\nPlaces: client, external, node1, backend1, ...");
   in->callback([=, &action] {
     arguments->argv = in->remaining();
