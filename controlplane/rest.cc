@@ -149,11 +149,15 @@ void Api::serve_document(Exchange& exchange) {
 
 net::HttpResponse Api::health(const Exchange& exchange) const {
   const std::string& trouble = parts_.store.trouble();
-  // A full disk is no reason to be restarted: it only makes the server not ready.
-  bool well = trouble.empty() || !exchange.request.path().starts_with("/readyz");
-  std::string text = well ? "ok" : cat("[-]store failed: ", trouble, "\nreadyz check failed\n");
-  if (well && exchange.query.has("verbose")) text = "[+]ping ok\n[+]store ok\ncheck passed\n";
-  return net::HttpResponse::text(well ? 200 : 500, std::move(text));
+  if (exchange.request.path().starts_with("/readyz") && (!ready_ || !trouble.empty())) {
+    // A full disk is no reason to be restarted: it only makes the server not ready.
+    const std::string why =
+        ready_ ? cat("store failed: ", trouble) : "first objects are being made";
+    return net::HttpResponse::text(500, cat("[-]", why, "\nreadyz check failed\n"));
+  }
+  std::string text = "ok";
+  if (exchange.query.has("verbose")) text = "[+]ping ok\n[+]store ok\ncheck passed\n";
+  return net::HttpResponse::text(200, std::move(text));
 }
 
 net::HttpResponse Api::openapi(const Exchange& exchange) {

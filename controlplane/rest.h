@@ -43,6 +43,8 @@ class Api {
 
   // "host:port", for clients of the old discovery.
   void set_address(std::string address) { address_ = std::move(address); }
+  // Until then /readyz says no: the first namespaces and Services are not there yet.
+  void set_ready() { ready_ = true; }
 
  private:
   using ExchangePtr = std::unique_ptr<Exchange>;
@@ -70,6 +72,7 @@ class Api {
   Parts parts_;
   Log log_;
   std::string address_ = "127.0.0.1";
+  bool ready_ = false;
   std::unordered_map<std::string, std::string> openapi_cache_;  // by path; made when asked for
   Histogram& seconds_;
 };

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <future>
 #include <thread>
 
@@ -65,7 +66,11 @@ class Core {
 
   void fill(const SocketAddress& bound, std::move_only_function<void(Result<void>)> done) {
     bootstrap(store_, resources_, writer_,
-              {config_.service_cidrs.front(), bound, find_host_address()}, std::move(done));
+              {config_.service_cidrs.front(), bound, find_host_address()},
+              [this, done = std::move(done)](Result<void> filled) mutable {
+                if (filled) api_.set_ready();
+                done(std::move(filled));
+              });
     sweep_later();
   }
 
@@ -154,6 +159,10 @@ struct Server::Impl {
 
 Result<void> Server::Impl::prepare() {
   FL_TRY_VOID(check(config));
+  for (const std::string& file : {config.data_dir, config.unix_socket, config.admin_kubeconfig}) {
+    std::error_code ignored;  // what could not be made is reported by whoever needs it
+    std::filesystem::create_directories(std::filesystem::path(file).parent_path(), ignored);
+  }
   if (::mkdir(config.data_dir.c_str(), 0700) != 0 && errno != EEXIST)
     return fail(cat("make folder ", config.data_dir, ": ", std::strerror(errno)));
   FL_TRY(ObjectRules loaded, ObjectRules::load());

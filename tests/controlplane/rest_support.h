@@ -88,6 +88,8 @@ class RestRig {
               });
     for (int turn = 0; !filled && turn < 1000; ++turn) loop.run_once(std::chrono::milliseconds(10));
     EXPECT_TRUE(filled);
+    EXPECT_EQ(call("GET /readyz").status, 500);  // not before somebody says so
+    api.set_ready();
     start = store.revision();
   }
 

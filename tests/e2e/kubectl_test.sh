@@ -60,12 +60,12 @@ YAML
   kc create secret generic hidden --from-literal=password=swordfish
   expect "Opaque" kc get secret hidden
   expect "password:" kc describe secret hidden
-  expect "AlreadyExists" kc create configmap settings --from-literal=a=1
-  expect "NotFound" kc get configmap none
+  expect "already exists" kc create configmap settings --from-literal=a=1
+  expect "not found" kc get configmap none
   kc get configmap settings -o yaml | sed 's/a: "1"/a: "2"/' | kc replace -f -
   expect "2" kc get configmap settings -o jsonpath='{.data.a}'
   kc create configmap dry --from-literal=a=1 --dry-run=server
-  expect "NotFound" kc get configmap dry
+  expect "not found" kc get configmap dry
   timeout 10 "$kubectl" --kubeconfig "$config" -n "$ns" get configmaps -w >"$work/watch-$ns" &
   local watch=$!
   sleep 1
@@ -76,7 +76,7 @@ YAML
   kc delete svc web
   expect "not found" kc get svc web
   kc delete namespace "$ns" --timeout=20s
-  expect "NotFound" kc get namespace "$ns"
+  expect "not found" kc get namespace "$ns"
 }
 
 found=0
