@@ -149,11 +149,18 @@ class FakeDns {
   std::vector<std::unique_ptr<Connection>> connections_;
 };
 
+// Long time-outs where an answer comes, so that a busy machine changes nothing; short ones where
+// silence is what is tested.
+Resolver::Options patience_for(std::string_view name) {
+  for (const std::string_view silent : {"silent", "garbage", "otherid"}) {
+    if (name.starts_with(silent)) return {.timeout = milliseconds(30), .tries = 2};
+  }
+  return {.timeout = std::chrono::seconds(3)};
+}
+
 struct Rig {
   explicit Rig(Resolver::Options options = {}) : dns(loop) {
     options.servers = {dns.address};
-    if (options.timeout == Resolver::Options{}.timeout) options.timeout = milliseconds(50);
-    if (options.tries == Resolver::Options{}.tries) options.tries = 2;
     resolver = std::make_unique<Resolver>(loop, options);
   }
   bool run_until(const std::function<bool()>& done) {
@@ -215,7 +222,7 @@ TEST(ResolverNames, TableOfAnswers) {
   };
   for (const auto& [host, expected] : table) {
     SCOPED_TRACE(host);
-    Rig rig;
+    Rig rig(patience_for(host));
     const std::string got = rig.resolve(host);
     EXPECT_NE(got.find(expected), std::string::npos) << got;
   }
@@ -284,7 +291,7 @@ TEST(ResolverRaw, TcpOnlyKeepsItsConnection) {
 TEST(ResolverRaw, UselessAnswersAreNoAnswers) {
   for (const std::string name : {"silent.test", "garbage.test", "otherid.test"}) {
     SCOPED_TRACE(name);
-    Rig rig;
+    Rig rig(patience_for(name));
     const auto got = rig.ask(query(9, name, 1));
     ASSERT_FALSE(got.has_value());
     EXPECT_NE(got.error().message.find("no answer from the upstream DNS servers: "),
@@ -301,16 +308,17 @@ TEST(ResolverRaw, IdsOnTheWireAreRandom) {
 }
 
 TEST(ResolverRaw, ManyAtOnceFindTheirOwners) {
-  Rig rig;
+  // A busy machine must not turn this into a test of time-outs, nor 100 fill a socket buffer.
+  Rig rig({.timeout = std::chrono::seconds(5), .tries = 3});
   std::map<size_t, size_t> got;
-  for (size_t i = 0; i < 300; ++i) {
+  for (size_t i = 0; i < 100; ++i) {
     rig.resolver->query_raw(query(i, cat("n", i, ".test"), 1), [&, i](Result<std::string> answer) {
       ASSERT_TRUE(answer.has_value());
       got[i] = u16_at(*answer, 0);
       EXPECT_NE(answer->find(cat("n", i)), std::string::npos);
     });
   }
-  ASSERT_TRUE(rig.run_until([&] { return got.size() == 300; }));
+  ASSERT_TRUE(rig.run_until([&] { return got.size() == 100; }));
   for (const auto& [i, id] : got) EXPECT_EQ(i, id);
 }
 
@@ -362,7 +370,7 @@ TEST(ResolverLifetime, DestructionDropsWhatIsPending) {
 TEST(ResolverLifetime, DestructionInsideACallback) {
   for (const std::string name : {"10.0.0.1", "one.test", "missing.test", "silent.test"}) {
     SCOPED_TRACE(name);
-    Rig rig;
+    Rig rig(patience_for(name));
     int calls = 0;
     for (int i = 0; i < 3; ++i) {
       rig.resolver->resolve(name, [&](Result<std::vector<Ip>>) {
