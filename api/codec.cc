@@ -6,11 +6,14 @@
 namespace fairlead::api {
 namespace {
 
+// "Service default/web: ": which object, before which field and what is wrong with it.
 std::unexpected<Error> named(const KindInfo& kind, const Meta& meta, const std::string& error) {
   const std::string name = meta.key.name.empty() ? "without a name" : meta.key.to_string();
   return fail(cat(kind.name, ' ', name, ": ", error));
 }
 
+// Metadata first, so that an error further down can say whose it is. The reader keeps the first
+// error and gives defaults from then on; a half-filled struct never leaves this function.
 template <class T>
 Result<Object> decode_as(const KindInfo& kind, const json::value& document,
                          T (*read)(const Reader&, Meta)) {
@@ -39,6 +42,7 @@ Result<Object> decode(const json::value& document) {
   if (!document.is_object()) {
     return fail(cat("expected an object, found ", type_name(document)));
   }
+  // Quoted words of the document are cut: they end up in logs and status pages.
   const std::string_view version = find_string(document, "apiVersion");
   const std::string_view name = find_string(document, "kind");
   if (version.empty()) return fail("apiVersion: missing");

@@ -15,6 +15,7 @@ bool read_ready(const Reader& status) {
   return ready;
 }
 
+// Named ports are what a Service with a named targetPort resolves to (Service "targetPort").
 void read_container_ports(const Reader& container, std::vector<ContainerPort>& into) {
   container.each("ports", [&](const Reader& port) {
     into.push_back({
@@ -29,6 +30,8 @@ void read_container_ports(const Reader& container, std::vector<ContainerPort>& i
 
 Namespace read_namespace(const Reader&, Meta meta) { return {.meta = std::move(meta)}; }
 
+// Only addresses of type InternalIP: NodePorts and the "is it this node" test use them. podCIDRs
+// has been the plural of podCIDR since dual stack (KEP-563); old nodes have only the singular.
 Node read_node(const Reader& document, Meta meta) {
   Node node{.meta = std::move(meta)};
   const Reader spec = document.object("spec");
@@ -52,6 +55,8 @@ Node read_node(const Reader& document, Meta meta) {
   return node;
 }
 
+// status.podIPs is the list since dual stack, podIP its first entry; fakes often set only the
+// latter.
 Pod read_pod(const Reader& document, Meta meta) {
   Pod pod{.meta = std::move(meta)};
   const Reader spec = document.object("spec");
@@ -76,6 +81,8 @@ Pod read_pod(const Reader& document, Meta meta) {
   return pod;
 }
 
+// stringData is write-only in the API server, which folds it into data; files have it still, and it
+// wins over data there too.
 Secret read_secret(const Reader& document, Meta meta) {
   Secret secret{.meta = std::move(meta)};
   secret.type = document.string("type");

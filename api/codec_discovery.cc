@@ -6,6 +6,8 @@ namespace {
 
 constexpr std::string_view service_label = "kubernetes.io/service-name";
 
+// One slice is of one family (discovery/v1, addressType). An address of the other one would be sent
+// to the wrong map, so it fails the object here.
 std::vector<Ip> read_addresses(const Reader& endpoint, bool ipv6) {
   std::vector<Ip> out = endpoint.ips("addresses");
   for (const Ip& ip : out) {
@@ -18,6 +20,8 @@ std::vector<Ip> read_addresses(const Reader& endpoint, bool ipv6) {
   return out;
 }
 
+// KEP-752 and KEP-1672: ready nil counts as true, serving nil follows ready, terminating nil is
+// false.
 Endpoint read_endpoint(const Reader& reader, const std::string& ns, bool ipv6) {
   Endpoint endpoint;
   endpoint.addresses = read_addresses(reader, ipv6);

@@ -4,6 +4,9 @@
 namespace fairlead::api {
 namespace {
 
+// networking/v1 IngressBackend: service and resource exclude each other, so do a port's name and
+// number. A resource backend decodes to one without a Service; the ingress answers it with an
+// error.
 IngressBackend read_backend(const Reader& backend) {
   IngressBackend out;
   const bool has_service = backend.has("service");
@@ -23,6 +26,7 @@ IngressBackend read_backend(const Reader& backend) {
   return out;
 }
 
+// pathType has no default in networking/v1: the API server refuses an Ingress without it.
 IngressPath read_path(const Reader& reader) {
   IngressPath path;
   path.path = reader.string("path");

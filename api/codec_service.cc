@@ -8,6 +8,7 @@ constexpr int64_t max_port = 65535;
 constexpr uint32_t default_affinity_s = 10800;  // core/v1 DefaultClientIPServiceAffinitySeconds
 constexpr uint32_t max_affinity_s = 86400;      // core/v1 MaxClientIPServiceAffinitySeconds
 
+// A targetPort of 0 or none means "same as port", as the API server defaults it; files may lack it.
 ServicePort read_port(const Reader& port) {
   ServicePort out;
   out.name = port.string("name");
@@ -20,6 +21,8 @@ ServicePort read_port(const Reader& port) {
   return out;
 }
 
+// clusterIPs is the whole list and clusterIP its first entry (KEP-563). "None" stands alone:
+// headless.
 void read_cluster_ips(const Reader& spec, Service& service) {
   std::vector<std::string> texts = spec.strings("clusterIPs");
   const bool listed = !texts.empty();
@@ -67,6 +70,7 @@ Service read_service(const Reader& document, Meta meta) {
                                          {"LoadBalancer", ServiceType::load_balancer},
                                          {"ExternalName", ServiceType::external_name}},
                                         ServiceType::cluster_ip);
+  // An ExternalName Service may carry a clusterIP from an earlier life, which the API ignores.
   service.external_name = spec.string("externalName");
   if (service.type == ServiceType::external_name) {
     if (service.external_name.empty()) spec.fail("externalName", "missing");

@@ -14,6 +14,7 @@
 FL_TABLES(FL_DECLARE)
 #undef FL_DECLARE
 
+// The list is short and asked for by constants, so a chain of comparisons is all that it takes.
 namespace fairlead::api {
 
 std::string_view data(std::string_view file_name) {

@@ -19,6 +19,8 @@ void order_and_dedupe(std::vector<UsableEndpoint>& endpoints) {
                   endpoints.end());
 }
 
+// Unready endpoints that do not terminate are in neither list: they are not yet, or no longer, in
+// use.
 struct Candidates {
   std::vector<UsableEndpoint> ready;
   std::vector<UsableEndpoint> terminating;  // serving and terminating, not ready
@@ -45,6 +47,9 @@ std::vector<UsableEndpoint> local_of(const std::vector<UsableEndpoint>& endpoint
 
 }  // namespace
 
+// The fallback to terminating endpoints is decided apart for the cluster and for this node
+// (KEP-1669): a node whose own endpoints all terminate still serves external traffic with them,
+// while ready ones elsewhere take the traffic that may go anywhere.
 UsableSet usable_endpoints(const SliceList& slices, std::string_view port_name, Protocol protocol,
                            bool ipv6, std::string_view node_name) {
   Candidates candidates;

@@ -18,6 +18,7 @@ bool is_finite(const json::value& value) {
 
 }  // namespace
 
+// The scratch buffer holds the parser's own stack for all but deep documents.
 Result<json::value> parse_json(std::string_view text, json::storage_ptr storage,
                                size_t* error_offset) {
   json::parse_options options;

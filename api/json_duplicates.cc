@@ -23,6 +23,7 @@ class DuplicateHandler {
   bool on_array_begin(json::error_code&) { return push(true); }
   bool on_object_end(size_t, json::error_code&) { return pop(); }
   bool on_array_end(size_t, json::error_code&) { return pop(); }
+  // A key may come in parts, with its escapes already resolved.
   bool on_key_part(json::string_view part, size_t, json::error_code&) {
     key_.append(part.data(), part.size());
     return true;
@@ -69,6 +70,7 @@ class DuplicateHandler {
     if (!levels_.empty() && levels_.back().array) ++levels_.back().index;
     return true;
   }
+  // The path down to, but without, the key of the innermost level.
   std::string path(size_t depth) const {
     std::string out;
     for (size_t i = 0; i < depth; ++i) {

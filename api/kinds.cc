@@ -38,6 +38,7 @@ const KindInfo* find_kind(std::string_view api_version, std::string_view name) {
   return nullptr;
 }
 
+// The core group is the one without a name, and lives under /api instead of /apis.
 std::string collection_path(const KindInfo& kind) {
   const bool core = kind.api_version.find('/') == std::string_view::npos;
   return cat(core ? "/api/" : "/apis/", kind.api_version, '/', kind.plural);

@@ -16,6 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// The size is not trusted: the file may grow while it is read.
 Result<std::string> read_all(int fd) {
   struct stat status{};
   if (::fstat(fd, &status) != 0) return fail(std::strerror(errno));
@@ -42,6 +43,7 @@ bool is_manifest_name(std::string_view file_name) {
          file_name.ends_with(".json");
 }
 
+// Entries may vanish between the listing and the look at them: that is no error.
 Result<std::vector<std::string>> manifest_files(const std::string& path) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);

@@ -9,12 +9,14 @@ constexpr std::string_view lower_digits = "abcdefghijklmnopqrstuvwxyz0123456789"
 constexpr std::string_view alphanumerics =
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 
+// Names come from files: an error must not carry control characters to a terminal.
 std::string shown(std::string_view text) {
   std::string out = "'";
   for (const char c : text.substr(0, 80)) out += static_cast<unsigned char>(c) < 0x20 ? '?' : c;
   return out + (text.size() > 80 ? "...'" : "'");
 }
 
+// Every character from `inside` or `extra`, the first and the last from `inside`. Not empty.
 bool made_of(std::string_view text, std::string_view inside, std::string_view extra) {
   for (const char c : text) {
     if (inside.find(c) == std::string_view::npos && extra.find(c) == std::string_view::npos) {

@@ -43,12 +43,14 @@ Reader::Reader(const json::value& document, std::string& error)
   if (object_ == nullptr) fail("", cat("expected an object, found ", type_name(document)));
 }
 
+// After an error every field is absent, so that one mistake is reported once.
 const json::value* Reader::member(std::string_view field) const {
   if (object_ == nullptr || failed()) return nullptr;
   const json::value* value = object_->if_contains({field.data(), field.size()});
   return value == nullptr || value->is_null() ? nullptr : value;
 }
 
+// Built only when something is wrong; reading costs no path.
 std::string Reader::path() const {
   std::string out = parent_ == nullptr ? std::string() : parent_->path();
   if (!field_.empty()) {
@@ -88,6 +90,8 @@ bool Reader::boolean(std::string_view field, bool absent) const {
   return absent;
 }
 
+// JSON has one number type. 80.0 is refused as the API server refuses it, and numbers beyond int64
+// are reported as out of range rather than as ill-typed.
 int64_t Reader::integer(std::string_view field, int64_t low, int64_t high, int64_t absent) const {
   const json::value* value = member(field);
   if (value == nullptr) return absent;
@@ -108,6 +112,7 @@ IntOrString Reader::int_or_string(std::string_view field, int32_t low, int32_t h
   return static_cast<int32_t>(integer(field, low, high));
 }
 
+// A null value is an empty string, as Go decodes it.
 StringMap Reader::string_map(std::string_view field) const {
   StringMap out;
   each_member(field, [&](std::string_view key, const json::value& value) {
@@ -122,6 +127,7 @@ StringMap Reader::string_map(std::string_view field) const {
   return out;
 }
 
+// `where` names the entry, "ports[2]", for an error about the entry itself.
 void Reader::each_value(
     std::string_view field,
     const std::function<void(const json::value&, std::string_view)>& visit) const {
@@ -176,6 +182,7 @@ Protocol Reader::protocol(std::string_view field) const {
   return protocol.value_or(Protocol::tcp);
 }
 
+// The child points to this reader for its path: it must not outlive it.
 Reader Reader::object(std::string_view field) const {
   const json::value* value = member(field);
   if (value != nullptr && !value->is_object()) fail_type(field, "an object", *value);

@@ -13,6 +13,7 @@ namespace {
 constexpr std::string_view table_name = "api-schema-1.32.json";
 constexpr std::string_view kinds_key = "\"x-kubernetes-group-version-kind\":";
 
+// One line of the index of kinds; some definitions (DeleteOptions) stand for many.
 struct KindRow {
   std::string api_version;
   std::string kind;
@@ -63,6 +64,8 @@ Schema::Schema(Schema&&) noexcept = default;
 Schema& Schema::operator=(Schema&&) noexcept = default;
 Schema::~Schema() = default;
 
+// Finds where each definition begins and ends, and which kinds it is for. Nothing else is parsed:
+// most programs need a handful of the definitions.
 Result<Schema> Schema::load() {
   auto impl = std::make_unique<Impl>();
   for (const auto& [name, text] : top_level_members(data(table_name))) {
@@ -102,6 +105,7 @@ const TypeSchema* Schema::find(std::string_view api_version, std::string_view ki
   return definition(definition_name(api_version, kind));
 }
 
+// The table has no chains of refs today; the loop costs nothing.
 const TypeSchema& Schema::resolve(const TypeSchema& type) const {
   const TypeSchema* at = &type;
   while (!at->ref.empty()) {
@@ -120,6 +124,7 @@ const TypeSchema::Field* Schema::member(const TypeSchema& type, std::string_view
   return found == object.fields.end() || found->name != name ? nullptr : &*found;
 }
 
+// A map has a value type in place of fields, and any name is a member of it.
 const TypeSchema* Schema::field(const TypeSchema& type, std::string_view name) const {
   const TypeSchema& object = resolve(type);
   if (object.base == TypeSchema::Base::map) return &resolve(*object.items);

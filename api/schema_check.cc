@@ -50,10 +50,13 @@ bool is_time(std::string_view text) {
   return text == "Z" || (text.size() == 6 && (text[0] == '+' || text[0] == '-') && text[3] == ':');
 }
 
+// Walks a document next to its type. The path is one string that grows and shrinks on the way, so
+// that a document without problems costs no allocation per field.
 class Checker {
  public:
   Checker(const Schema& schema, bool strict) : schema_(schema), strict_(strict) {}
 
+  // null stands for absent everywhere, as Go decodes it.
   void check(const TypeSchema& unresolved, const json::value& value) {
     if (problems.size() >= max_field_problems || value.is_null()) return;
     const TypeSchema& type = schema_.resolve(unresolved);
@@ -101,6 +104,7 @@ class Checker {
         if (problems.size() < max_field_problems) report(What::unknown_field, "unknown field");
       });
     }
+    // Missing fields after the present ones: the order in which a person reads the file.
     for (const auto& field : type.fields) {
       if (!field.required || problems.size() >= max_field_problems) continue;
       const json::value* member = object->if_contains(field.name);
@@ -164,6 +168,7 @@ class Checker {
     }
   }
 
+  // Go decodes into int32 or int64 and refuses what does not fit.
   void check_range(bool int32, const json::value& value) {
     // A value that a program made may be unsigned and small; one that was parsed is not.
     boost::system::error_code too_large;

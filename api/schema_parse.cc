@@ -13,6 +13,7 @@ std::string text_of(const json::value& schema, std::string_view key) {
 
 TypeSchema parse_type(const json::value& schema);
 
+// Ordered by name for the binary search in Schema::member().
 std::vector<TypeSchema::Field> parse_fields(const json::value& schema) {
   std::vector<TypeSchema::Field> fields;
   const json::value* properties = find(schema, "properties");
@@ -32,6 +33,8 @@ std::vector<TypeSchema::Field> parse_fields(const json::value& schema) {
   return fields;
 }
 
+// The formats that are wider or narrower than their JSON type say: IntOrString is declared as a
+// string, Time and []byte as strings with a format.
 Base scalar_base(std::string_view type, std::string_view format) {
   if (format == "int-or-string") return Base::int_or_string;
   if (format == "date-time") return Base::time;
@@ -85,6 +88,7 @@ size_t skip_string(std::string_view text, size_t at) {
   return at + 1;
 }
 
+// The table is our own file, so malformed text need not be diagnosed, only survived.
 // Past the object or array that begins at `at`.
 size_t skip_container(std::string_view text, size_t at) {
   for (int depth = 0; at < text.size();) {

@@ -13,6 +13,8 @@ constexpr size_t max_ports = 100;
 // What the checks of one object write to, and the other objects that they may look at.
 class Checks {
  public:
+  // Two passes: the first knows all objects, so that the second may look others up whatever their
+  // order.
   explicit Checks(const Manifests& manifests) {
     for (const LocatedObject& located : manifests.objects) {
       const Kind kind = kind_of(located.object);
@@ -57,6 +59,8 @@ class Checks {
                : std::get<std::shared_ptr<const T>>(found->second->object).get();
   }
 
+  // Services are names of DNS labels (RFC 1035), namespaces RFC 1123 labels, the rest DNS
+  // subdomains.
   void check_meta(const KindInfo& kind, const Meta& meta) {
     const bool label = kind.kind == Kind::namespace_;
     error_unless_empty("metadata.name", kind.kind == Kind::service
@@ -91,6 +95,8 @@ class Checks {
     check_ports(service);
   }
 
+  // core/v1 ValidateService: names and (protocol, port) are unique, and needed when there are
+  // several.
   void check_ports(const Service& service) {
     std::set<std::string> names;
     std::set<std::pair<Protocol, uint16_t>> ports, node_ports;
@@ -168,6 +174,7 @@ class Checks {
                                   : wildcard_subdomain_problem(host));
   }
 
+  // Warnings only: the Service may exist in the cluster, or come from another set of files.
   void check_backend(const Ingress& ingress, const std::string& where,
                      const IngressBackend& backend) {
     if (backend.service.empty()) return warn(cat(where, ": resource backends are not served"));

@@ -38,6 +38,7 @@ bool same_content(const Object& a, const Object& b) {
       a);
 }
 
+// The owner by label; "" in the name when the slice has none.
 ObjectKey service_of(const Object& slice) {
   const EndpointSlice& object = *std::get<std::shared_ptr<const EndpointSlice>>(slice);
   return {object.meta.key.ns, object.service};
@@ -89,6 +90,8 @@ struct SnapshotBuilder::Impl {
   void note_services(const Object& object, Changes& changes) const;
 };
 
+// The list is copied, never changed: older snapshots hold it. It is short, one slice per 100
+// endpoints.
 void SnapshotBuilder::Impl::index_slice(const Object& slice, bool present) {
   const ObjectKey service = service_of(slice);
   if (service.name.empty()) return;
@@ -127,6 +130,7 @@ void SnapshotBuilder::put(Object object) {
   const ObjectKey& key = meta_of(object).key;
   const Object* old = impl_->state.find(kind, key);
   if (old == nullptr || !same_content(*old, object)) impl_->touched.insert({kind, key});
+  // Before the object is replaced: `old` lives in the table.
   if (kind == Kind::endpoint_slice) {
     if (old != nullptr && service_of(*old) != service_of(object)) impl_->index_slice(*old, false);
     impl_->index_slice(object, true);
@@ -156,6 +160,8 @@ std::vector<ObjectKey> SnapshotBuilder::keys(Kind kind) const {
   return out;
 }
 
+// What was touched is compared with the snapshot before, so that Changes is the exact difference
+// even when an object came and went, or changed and changed back, in between.
 SnapshotBuilder::Tick SnapshotBuilder::take() {
   Changes changes;
   changes.everything = impl_->previous->generation() == 0;
@@ -173,6 +179,8 @@ SnapshotBuilder::Tick SnapshotBuilder::take() {
   auto next = std::make_shared<Snapshot>();
   next->state_ = std::make_shared<const Snapshot::State>(impl_->state);
   next->generation_ = impl_->previous->generation() + 1;
+  // From here on the buckets belong to the snapshot as well, and are copied before they are
+  // written.
   ++impl_->epoch;
   impl_->previous = next;
   return {std::move(next), std::move(changes)};

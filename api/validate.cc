@@ -20,6 +20,7 @@ int line_of(const Item& item, std::string_view field) {
   return item.document.line_of(item.path.empty() ? std::string(field) : cat(item.path, '.', field));
 }
 
+// As the codecs name objects, so that their messages and ours match.
 std::string title(const json::value& value) {
   const std::string_view kind = find_string(value, "kind");
   const std::string_view ns = find_string(value, "metadata", "namespace");
@@ -52,6 +53,7 @@ void report_decode(const Item& item, const Error& error, Manifests& into) {
 
 void read_item(const Item& item, const Schema& schema, Manifests& into);
 
+// kubectl writes "kind: List" for several objects; typed lists (ServiceList) do not occur in files.
 void read_list(const Item& item, const Schema& schema, Manifests& into) {
   const json::value* items = find(item.value, "items");
   if (items == nullptr || !items->is_array()) {
@@ -75,6 +77,8 @@ void read_item(const Item& item, const Schema& schema, Manifests& into) {
   }
   if (version == "v1" && kind == "List") return read_list(item, schema, into);
 
+  // An object with any problem is left out whole: a misspelt field is a field that does not do what
+  // its author meant. kubectl refuses it too (fieldValidation=Strict).
   const auto problems = schema.check(version, kind, item.value);
   for (const FieldProblem& problem : problems) {
     report(item, problem.path, problem.to_string(), into);

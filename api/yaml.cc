@@ -47,6 +47,7 @@ class Builder final : public YAML::EventHandler {
     if (expects_key()) fail_at(mark, "a key must be a word, not null");
     scalar(mark, anchor, nullptr);
   }
+  // A copy, not a reference: the value is a tree, and what aliases add to it is limited.
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     if (expects_key()) fail_at(mark, "an alias cannot be a key");
     const auto found = anchors_.find(anchor);
@@ -105,6 +106,8 @@ class Builder final : public YAML::EventHandler {
     return *std::move(value);
   }
 
+  // Keys are resolved like values and then written as text: `1: x` and `"1": x` are the same key,
+  // and an unquoted `on:` becomes "true", as with kubectl.
   void key(const YAML::Mark& mark, const std::string& tag, const std::string& text) {
     Frame& frame = frames_.back();
     const json::value resolved = resolve(mark, tag, text);
@@ -148,6 +151,7 @@ class Builder final : public YAML::EventHandler {
     add(frame.mark, frame.anchor, std::move(frame.built));
   }
 
+  // Puts a finished value where it belongs: the document, a list, or the pending key of a map.
   void add(const YAML::Mark& mark, YAML::anchor_t anchor, Built built) {
     if (++nodes_ > limits_.max_nodes)
       fail_at(mark, cat("more than ", limits_.max_nodes, " values"));
@@ -232,6 +236,7 @@ size_t invalid_utf8(std::string_view text) {
   return std::string_view::npos;
 }
 
+// The form that compilers use and editors can jump to.
 std::unexpected<Error> fail_at(std::string_view file, int line, std::string_view message) {
   return fail(cat(file, ':', line, ": ", message));
 }

@@ -10,6 +10,7 @@ class JsonWalker {
  public:
   explicit JsonWalker(std::string_view text) : text_(text) {}
 
+  // Recursion is bounded: the parser has refused anything deeper than its limit.
   LineTree value() {
     skip_blank();
     LineTree tree{.line = line_, .children = {}};
@@ -70,6 +71,7 @@ struct Step {
   size_t length;
 };
 
+// Both ways of writing a key that has dots: labels.a.b/c and labels[a.b/c].
 std::optional<Step> object_step(const json::object& object, std::string_view path) {
   std::optional<Step> best;
   size_t index = 0;
@@ -99,6 +101,7 @@ std::optional<Step> array_step(const json::array& array, std::string_view path) 
   return Step{static_cast<size_t>(*index), close + 1};
 }
 
+// Members keep the order in which they were added, so the n-th line belongs to the n-th member.
 const json::value& child_of(const json::value& value, size_t index) {
   if (const json::array* array = value.if_array()) return (*array)[index];
   return (value.get_object().begin() + static_cast<std::ptrdiff_t>(index))->value();

@@ -25,6 +25,8 @@ bool spells(std::string_view text, std::initializer_list<std::string_view> words
          (uppers == 1 && is_upper(text.front()));
 }
 
+// Go's ParseInt with base 0, after the underscores are gone. 08 is no octal number; it falls
+// through to the floats and is 8, also with kubectl.
 std::optional<json::value> parse_integer(std::string_view text) {
   const bool negative = text.starts_with('-');
   if (negative || text.starts_with('+')) text.remove_prefix(1);
@@ -70,6 +72,7 @@ bool looks_like_float(std::string_view text) {
   return text.empty();
 }
 
+// Out of range is left to be a string, as with Go.
 std::optional<json::value> parse_float(std::string_view text) {
   if (!looks_like_float(text)) return std::nullopt;
   if (text.starts_with('+')) text.remove_prefix(1);

@@ -50,6 +50,8 @@ class ApiFeed final : public Feed {
   }
 
  private:
+  // The last kind to be listed opens the store; until then a deletion could be a list that is not
+  // there yet.
   void on_synced() {
     for (const auto& reflector : reflectors_) {
       if (!reflector->synced()) return;
@@ -63,6 +65,7 @@ class ApiFeed final : public Feed {
   net::Headers headers_;
   FeedOptions options_;
   Log log_;
+  // Order matters: reflectors end their calls and timers before the store and the client go.
   net::HttpClient client_;
   Store store_;
   std::vector<std::unique_ptr<Reflector>> reflectors_;  // in the order of options_.kinds

@@ -53,6 +53,7 @@ class DirectoryFeed final : public Feed {
     timer_ = loop_.after(delay, [this] { look(); });
   }
 
+  // The next regular look is set first, so that no way out of this function ends the feed.
   void look() {
     soon(options_.rescan);
     FileEvents::Seen seen = events_.take();
@@ -79,6 +80,7 @@ class DirectoryFeed final : public Feed {
     if (more) soon(gather);
   }
 
+  // Everything is offered to the store, which sees by itself what is new: folders are small.
   void deliver() {
     last_event_ = loop_.now();
     const auto objects = folder_.objects();

@@ -23,6 +23,7 @@ FileEvents::FileEvents(net::EventLoop& loop, std::function<void()> something)
   }
 }
 
+// inotify_add_watch gives the same descriptor for a folder that is watched already.
 Result<void> FileEvents::follow(const std::vector<std::string>& folders) {
   if (!inotify_) return fail(cat("inotify: ", std::strerror(errno)));
   std::map<int, std::string> now;
@@ -42,6 +43,8 @@ Result<void> FileEvents::follow(const std::vector<std::string>& folders) {
   return outcome;
 }
 
+// An overflow of the kernel's queue loses names, not the wake-up; the look that follows compares
+// all files by time and size anyway.
 void FileEvents::on_readable() {
   alignas(inotify_event) char buffer[16 * 1024];
   for (;;) {
@@ -57,6 +60,7 @@ void FileEvents::on_readable() {
   something_();
 }
 
+// Opening with O_TRUNC is a modification, so a file is "writing" from its first harm on.
 void FileEvents::note(int watch, uint32_t mask, const char* name) {
   const auto folder = folders_.find(watch);
   if (folder == folders_.end() || *name == '\0') return;

@@ -94,6 +94,8 @@ class Section {
   std::string path_;
 };
 
+// Methods that run programs or need a library of a cloud are named rather than skipped: a request
+// without credentials would fail later, with a worse message.
 Result<void> read_user(const Section& user, ApiAccess& access,
                        net::TlsContext::ClientOptions& tls) {
   for (const std::string_view method :
@@ -124,6 +126,8 @@ Result<void> read_user(const Section& user, ApiAccess& access,
   return {};
 }
 
+// Only https has certificates to verify; http and unix sockets ignore the TLS settings, as kubectl
+// does.
 Result<net::HttpTarget> make_target(const std::string& server, net::TlsContext::ClientOptions tls) {
   if (!server.starts_with("https://")) return net::HttpTarget::parse(server, nullptr);
   if (tls.server_name.empty()) {
@@ -148,6 +152,7 @@ Result<void> read_cluster(const Section& cluster, ApiAccess& access,
 
 }  // namespace
 
+// context -> cluster and user, as "kubectl config view" shows them.
 Result<ApiAccess> load_kubeconfig(const std::string& path, const std::string& context) {
   FL_TRY(const std::string text, read_file(path));
   FL_TRY(const auto documents, api::parse_yaml(text, path));
@@ -179,6 +184,7 @@ Result<ApiAccess> load_kubeconfig(const std::string& path, const std::string& co
   return access;
 }
 
+// Kubernetes docs, "Accessing the API from a Pod": two variables and a mounted folder.
 Result<ApiAccess> in_cluster(const std::string& root) {
   const char* host = std::getenv("KUBERNETES_SERVICE_HOST");
   const char* port = std::getenv("KUBERNETES_SERVICE_PORT");

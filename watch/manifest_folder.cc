@@ -13,10 +13,12 @@ namespace fs = std::filesystem;
 constexpr size_t max_listed = 100;
 constexpr int64_t ns_per_s = 1'000'000'000;
 
+// As read_manifests() names the objects of its problems.
 std::string title(const api::Object& object) {
   return cat(api::info(api::kind_of(object)).name, ' ', api::meta_of(object).key.to_string());
 }
 
+// Links to folders are not followed: they could lead round in a circle.
 std::vector<std::string> folders_below(const std::string& directory) {
   std::vector<std::string> out{directory};
   std::error_code error;
@@ -65,6 +67,7 @@ Result<ManifestFolder::Look> ManifestFolder::look(const FileEvents::Seen& seen) 
       out.unsettled = true;
       continue;
     }
+    // A close event is a promise that the content is whole; without one only time tells.
     const bool known = files_.contains(path);
     const bool finished = seen.finished.contains(path);
     if (known && files_[path].stamp == *stamp && !finished) continue;

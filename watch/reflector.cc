@@ -40,6 +40,8 @@ Reflector::Reflector(Context context, api::Kind kind, std::function<void()> on_s
       limit_(page_limit),
       lines_(max_line_bytes) {}
 
+// resourceVersion is not set for lists: "most recent", which a cache that lags behind cannot
+// answer.
 net::HttpRequest Reflector::request(std::string query) const {
   net::HttpRequest out;
   out.target = cat(api::collection_path(kind_), '?', query);
@@ -62,6 +64,8 @@ void Reflector::on_head(const net::HttpHead& head) {
 
 // ---- list
 
+// A page, and from its answer the next one. Objects are delivered as pages come: they are true
+// whether or not the list succeeds. Only its end can tell what is gone.
 void Reflector::list() {
   if (continue_.empty()) listed_.clear();
   page_ = std::make_unique<ListParser>(kind_.kind);
@@ -117,6 +121,7 @@ void Reflector::apply_page(ListPage page) {
   end_list(std::move(page.resource_version));
 }
 
+// The errors of the past are over; the back-off is not, until the watch has shown that it works.
 void Reflector::end_list(std::string resource_version) {
   context_.store.retain(kind_.kind, listed_);
   listed_.clear();
@@ -135,6 +140,7 @@ void Reflector::keep_bad(const BadObject& bad) {
 
 // ---- watch
 
+// The time-out is drawn anew each time, so that the watches of many nodes do not end together.
 void Reflector::watch() {
   lines_.reset();
   heard_ = false;
@@ -237,6 +243,7 @@ void Reflector::relist(std::string reason) {
   go(Step::list, backoff_.next());
 }
 
+// A list starts from its first page again: tokens do not survive the server that made them.
 void Reflector::fail(Step next, std::string error) {
   errors_.add();
   if (next == Step::list) continue_.clear();
@@ -256,6 +263,7 @@ void Reflector::garbage(std::string error) {
   fail(Step::list, std::move(error));
 }
 
+// Ends what is in flight. Safe inside its callbacks: the client keeps a call alive while it calls.
 void Reflector::go(Step next, Duration delay) {
   call_.reset();
   timer_ = context_.loop.after(delay, [this, next] { next == Step::list ? list() : watch(); });

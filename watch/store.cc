@@ -32,6 +32,7 @@ void Store::retain(api::Kind kind, const std::set<api::ObjectKey>& keys) {
   arm();
 }
 
+// No tick: nothing in the snapshot changes.
 void Store::mark_bad(api::Kind kind, const api::ObjectKey& key, std::string error) {
   bad_[{kind, key}] = std::move(error);
 }
@@ -56,6 +57,7 @@ void Store::open() {
   arm();
 }
 
+// One timer per tick: the first change starts it, and those that follow wait for the same one.
 void Store::arm() {
   if (!open_ || timer_ || !(first_ || builder_.dirty())) return;
   timer_ = loop_.after(coalesce_, [this] { deliver(); });

@@ -35,12 +35,14 @@ bool is_other_kind(const api::KindInfo& kind, const json::value& object) {
   return (!name.empty() && name != kind.name) || (!version.empty() && version != kind.api_version);
 }
 
+// The key is read apart, because a bad field elsewhere must not hide whose version to keep.
 BadObject describe_bad(const api::KindInfo& kind, const json::value& object, const Error& error) {
   BadObject bad{.key = {}, .error = error.message};
   if (const auto meta = api::decode_meta(kind, object)) bad.key = meta->key;
   return bad;
 }
 
+// Servers differ in where they put the 410: in code, or only in reason (Expired, Gone).
 void read_error(const json::value& status, WatchEvent& event) {
   if (const json::value* code = find(status, "code"); code != nullptr && code->is_int64()) {
     event.code = static_cast<int>(code->get_int64());
@@ -69,6 +71,7 @@ std::string_view to_string(Type type) {
   return "?";
 }
 
+// The JSON lives in an arena on the stack for usual sizes and is gone with it; only structs remain.
 Result<WatchEvent> parse_event(api::Kind kind, std::string_view line) {
   unsigned char scratch[16 * 1024];
   json::monotonic_resource arena(scratch, sizeof scratch);
@@ -109,6 +112,7 @@ Result<WatchEvent> parse_event(api::Kind kind, std::string_view line) {
   return event;
 }
 
+// The DOM of one page at a time, in an arena; the text itself is never held.
 struct ListParser::Impl {
   explicit Impl(api::Kind the_kind) : kind(the_kind), parser({}, options()) {
     parser.reset(&arena);
