@@ -16,6 +16,7 @@ class Writer {
   explicit Writer(std::span<char> out) : begin_(out.data()), at_(begin_), end_(at_ + out.size()) {}
 
   Writer& operator<<(std::string_view text) {
+    if (text.empty()) return *this;
     CHECK(text.size() <= static_cast<size_t>(end_ - at_));
     std::memcpy(at_, text.data(), text.size());
     at_ += text.size();

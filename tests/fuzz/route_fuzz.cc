@@ -54,7 +54,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       list.push_back({.type = type, .path = path, .owner = owner});
     }
     if (asked.size() < 64) asked.push_back(line.substr(line.starts_with('?') ? 1 : 0));
-    if (asked.size() < 64) asked.push_back(path);
+    if (asked.size() < 64) asked.push_back(line.substr(exact ? 1 : 0));
   }
   RouteTable table;
   const auto routes =
