@@ -38,11 +38,11 @@ class HashTrie {
   template <class Matches>
   const Entry* find(uint64_t hash, Matches matches) const {
     const Node* node = root_.get();
-    for (unsigned shift = 0; node != nullptr && node->branch; shift += 4) {
-      node = node->branch->children[hash >> shift & 15].get();
+    for (unsigned shift = 0; node != nullptr && node->is_branch; shift += fan_bits) {
+      node = static_cast<const Branch*>(node)->children[child(hash, shift)].get();
     }
     if (node == nullptr) return nullptr;
-    for (const Entry& entry : node->entries) {
+    for (const Entry& entry : static_cast<const Leaf*>(node)->entries) {
       if (entry.hash() == hash && matches(entry)) return &entry;
     }
     return nullptr;
@@ -62,21 +62,18 @@ class HashTrie {
   // `edit` names one series of changes: nodes made by it are changed in place, all others are
   // copied first. Use a new number after each copy of the trie. Not 0.
   void insert(Entry entry, uint64_t edit) {
-    const uint64_t hash = entry.hash();
-    insert(root_, std::move(entry), hash, 0, edit);
+    insert(root_, std::move(entry), 0, edit);
     ++size_;
   }
   // Removes the first match; false when there is none.
   template <class Matches>
   bool erase(uint64_t hash, Matches matches, uint64_t edit) {
     if (find(hash, matches) == nullptr) return false;
-    Node* node = own(root_, edit);
-    for (unsigned shift = 0; node->branch; shift += 4) {
-      node = own(node->branch->children[hash >> shift & 15], edit);
-    }
-    for (auto it = node->entries.begin(); it != node->entries.end(); ++it) {
+    unsigned shift = 0;
+    auto& entries = own_leaf(root_, hash, shift, edit)->entries;
+    for (auto it = entries.begin(); it != entries.end(); ++it) {
       if (it->hash() != hash || !matches(*it)) continue;
-      node->entries.erase(it);
+      entries.erase(it);
       break;
     }
     --size_;
@@ -86,61 +83,82 @@ class HashTrie {
   size_t size() const { return size_; }
 
  private:
-  static constexpr size_t leaf_entries = 6;
+  static constexpr unsigned fan_bits = 6;  // few levels: each is a cache miss
+  static constexpr size_t fan_out = 1 << fan_bits;
+  static constexpr size_t leaf_entries = 24;
   static constexpr unsigned hash_bits = 64;
 
-  struct Node;
-  struct Branch {
-    std::array<std::shared_ptr<Node>, 16> children;
+  struct Node {
+    bool is_branch;
+    uint64_t edit;
   };
-  struct Node {  // a branch or a leaf
-    uint64_t edit = 0;
-    std::unique_ptr<Branch> branch;
+  struct Leaf : Node {
     std::vector<Entry> entries;
   };
+  struct Branch : Node {
+    std::array<std::shared_ptr<Node>, fan_out> children;
+  };
+
+  static size_t child(uint64_t hash, unsigned shift) { return hash >> shift & (fan_out - 1); }
 
   template <class Visit>
   static void each_below(const Node* node, Visit& visit) {
     if (node == nullptr) return;
-    for (const Entry& entry : node->entries) visit(entry);
-    if (!node->branch) return;
-    for (const auto& child : node->branch->children) each_below(child.get(), visit);
+    if (!node->is_branch) {
+      for (const Entry& entry : static_cast<const Leaf*>(node)->entries) visit(entry);
+      return;
+    }
+    for (const auto& one : static_cast<const Branch*>(node)->children) each_below(one.get(), visit);
   }
 
+  // The node of `slot`, ready to be changed. An empty slot becomes a leaf.
   static Node* own(std::shared_ptr<Node>& slot, uint64_t edit) {
     if (slot == nullptr) {
-      slot = std::make_shared<Node>();
+      slot = std::make_shared<Leaf>();
+      slot->is_branch = false;
     } else if (slot->edit != edit) {
-      auto copy = std::make_shared<Node>();
-      if (slot->branch) copy->branch = std::make_unique<Branch>(*slot->branch);
-      copy->entries = slot->entries;
-      slot = std::move(copy);
+      if (slot->is_branch) {
+        slot = std::make_shared<Branch>(static_cast<const Branch&>(*slot));
+      } else {
+        slot = std::make_shared<Leaf>(static_cast<const Leaf&>(*slot));
+      }
     }
     slot->edit = edit;
     return slot.get();
   }
-
-  static void insert(std::shared_ptr<Node>& root, Entry entry, uint64_t hash, unsigned shift,
-                     uint64_t edit) {
+  static Leaf* own_leaf(std::shared_ptr<Node>& root, uint64_t hash, unsigned& shift,
+                        uint64_t edit) {
     Node* node = own(root, edit);
-    for (; node->branch; shift += 4) {
-      node = own(node->branch->children[hash >> shift & 15], edit);
+    for (; node->is_branch; shift += fan_bits) {
+      node = own(static_cast<Branch*>(node)->children[child(hash, shift)], edit);
     }
-    node->entries.push_back(std::move(entry));
-    if (node->entries.size() <= leaf_entries || shift >= hash_bits || all_equal(*node)) return;
-    std::vector<Entry> entries = std::move(node->entries);
-    node->entries = {};
-    node->branch = std::make_unique<Branch>();
-    for (Entry& moved : entries) {
-      const uint64_t moved_hash = moved.hash();
-      insert(node->branch->children[moved_hash >> shift & 15], std::move(moved), moved_hash,
-             shift + 4, edit);
+    return static_cast<Leaf*>(node);
+  }
+  static void insert(std::shared_ptr<Node>& root, Entry entry, unsigned shift, uint64_t edit) {
+    const uint64_t hash = entry.hash();
+    std::shared_ptr<Node>* slot = &root;
+    Node* node = own(*slot, edit);
+    for (; node->is_branch; shift += fan_bits) {
+      slot = &static_cast<Branch*>(node)->children[child(hash, shift)];
+      node = own(*slot, edit);
     }
+    auto* leaf = static_cast<Leaf*>(node);
+    leaf->entries.push_back(std::move(entry));
+    if (leaf->entries.size() <= leaf_entries || shift >= hash_bits || all_equal(*leaf)) return;
+    const auto full = std::move(*slot);
+    auto branch = std::make_shared<Branch>();
+    branch->is_branch = true;
+    branch->edit = edit;
+    for (Entry& moved : leaf->entries) {
+      insert(branch->children[child(moved.hash(), shift)], std::move(moved), shift + fan_bits,
+             edit);
+    }
+    *slot = std::move(branch);
   }
   // Entries of one hash cannot be told apart further down.
-  static bool all_equal(const Node& node) {
-    for (const Entry& entry : node.entries) {
-      if (entry.hash() != node.entries.front().hash()) return false;
+  static bool all_equal(const Leaf& leaf) {
+    for (const Entry& entry : leaf.entries) {
+      if (entry.hash() != leaf.entries.front().hash()) return false;
     }
     return true;
   }

@@ -23,14 +23,19 @@ std::string dashed(const Ip& ip) {
   return out;
 }
 
-void add_bare_address(ServiceRecord& record, const Ip& ip) {
-  if (ip.is_v4()) {
-    auto& bytes = record.v4.emplace_back();
-    std::copy_n(ip.bytes.begin() + 12, 4, bytes.begin());
-  } else {
-    record.v6.push_back(ip.bytes);
+// The addresses of the bare name while they are gathered.
+struct BareAddresses {
+  std::vector<std::array<uint8_t, 4>> v4;
+  std::vector<std::array<uint8_t, 16>> v6;
+  void add(const Ip& ip) {
+    if (ip.is_v4()) {
+      auto& bytes = v4.emplace_back();
+      std::copy_n(ip.bytes.begin() + 12, 4, bytes.begin());
+    } else {
+      v6.push_back(ip.bytes);
+    }
   }
-}
+};
 
 std::vector<RecordPort> slice_ports(const api::EndpointSlice& slice) {
   std::vector<RecordPort> ports;
@@ -50,7 +55,8 @@ uint16_t intern_ports(ServiceRecord& record, std::vector<RecordPort> ports) {
   return static_cast<uint16_t>(sets.size() - 1);
 }
 
-void add_endpoints(ServiceRecord& record, const api::SliceList& slices, bool endpoint_pod_names) {
+void add_endpoints(ServiceRecord& record, const api::SliceList& slices, bool endpoint_pod_names,
+                   BareAddresses& bare) {
   std::map<std::string, std::vector<RecordAddress>> hosts;
   std::set<Ip> seen;
   for (const auto& slice : slices) {
@@ -60,7 +66,7 @@ void add_endpoints(ServiceRecord& record, const api::SliceList& slices, bool end
       for (const Ip& ip : endpoint.addresses) {
         hosts[endpoint_label(endpoint, ip, endpoint_pod_names)].push_back({ip, ports});
         if (seen.insert(ip).second && record.kind == ServiceRecord::Kind::headless) {
-          add_bare_address(record, ip);
+          bare.add(ip);
         }
       }
     }
@@ -86,8 +92,6 @@ void add_external(ServiceRecord& record, const api::Service& service) {
 }
 
 void shrink(ServiceRecord& record) {
-  record.v4.shrink_to_fit();
-  record.v6.shrink_to_fit();
   record.ports.shrink_to_fit();
   record.port_sets.shrink_to_fit();
   record.hosts.shrink_to_fit();
@@ -158,25 +162,29 @@ std::vector<Ip> ServiceRecord::reverse_addresses() const {
 std::shared_ptr<const ServiceRecord> compile_service(const api::Service& service,
                                                      const api::SliceList& slices,
                                                      bool endpoint_pod_names) {
-  std::string key = service_key(service.meta.key);
+  const std::string key = service_key(service.meta.key);
   if (key.empty()) return nullptr;
   auto record = std::make_shared<ServiceRecord>();
   record->service_label_bytes = static_cast<uint8_t>(1 + service.meta.key.name.size());
-  record->key = std::make_shared<const std::string>(std::move(key));
+  record->key.size = static_cast<uint8_t>(key.size());
+  std::copy(key.begin(), key.end(), record->key.bytes.begin());
   if (service.type == api::ServiceType::external_name) {
     add_external(*record, service);
     return record;
   }
+  BareAddresses bare;
   if (service.headless) {
     record->kind = ServiceRecord::Kind::headless;
   } else {
-    for (const Ip& ip : service.cluster_ips) add_bare_address(*record, ip);
+    for (const Ip& ip : service.cluster_ips) bare.add(ip);
   }
   for (const auto& port : service.ports) {
     record->ports.push_back({to_lower(port.name), port.protocol, port.port});
   }
   if (record->ports.empty()) record->ports.emplace_back();
-  add_endpoints(*record, slices, endpoint_pod_names);
+  add_endpoints(*record, slices, endpoint_pod_names, bare);
+  record->v4.assign(bare.v4);
+  record->v6.assign(bare.v6);
   shrink(*record);
   return record;
 }

@@ -3,8 +3,8 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +12,7 @@
 #include "api/endpoints.h"
 #include "api/objects.h"
 #include "base/ip.h"
+#include "dns/name.h"
 
 namespace fairlead::dns {
 
@@ -34,17 +35,47 @@ struct RecordHost {
   friend bool operator==(const RecordHost&, const RecordHost&) = default;
 };
 
-// Immutable once made.
+// Addresses of one family in network order. One alone, the usual case, lies in place.
+template <size_t N>
+class AddressList {
+ public:
+  using Address = std::array<uint8_t, N>;
+  void assign(const std::vector<Address>& from) {
+    count_ = from.size();
+    if (count_ == 1) first_ = from[0];
+    if (count_ <= 1) return;
+    many_ = std::make_unique<Address[]>(count_);
+    std::copy(from.begin(), from.end(), many_.get());
+  }
+  size_t size() const { return count_; }
+  const Address* begin() const { return count_ > 1 ? many_.get() : &first_; }
+  const Address* end() const { return begin() + count_; }
+  const Address& operator[](size_t i) const { return begin()[i]; }
+
+ private:
+  size_t count_ = 0;
+  Address first_{};
+  std::unique_ptr<Address[]> many_;
+};
+
+// Lower-case wire labels of SERVICE.NAMESPACE, "\3web\7default", without a root.
+struct ServiceKey {
+  uint8_t size = 0;
+  std::array<char, 2 * (max_label_bytes + 1)> bytes;
+  std::string_view view() const { return {bytes.data(), size}; }
+};
+
+// Immutable once made. What an address query needs lies at its beginning.
 struct ServiceRecord {
   enum class Kind : uint8_t { cluster_ip, headless, external };
 
-  std::shared_ptr<const std::string> key;  // lower-case wire labels "\3web\7default", no root
   Kind kind = Kind::cluster_ip;
   uint8_t service_label_bytes = 0;  // of the key, length byte included
+  ServiceKey key;
 
-  // The addresses of the bare name: cluster IPs, or those of ready endpoints. Network order.
-  std::vector<std::array<uint8_t, 4>> v4;
-  std::vector<std::array<uint8_t, 16>> v6;
+  // The addresses of the bare name: cluster IPs, or those of ready endpoints.
+  AddressList<4> v4;
+  AddressList<16> v6;
   std::string external;  // wire name; "" when it is not a host name
 
   std::vector<RecordPort> ports;                   // of a ClusterIP Service; never empty
@@ -54,7 +85,7 @@ struct ServiceRecord {
   std::vector<uint32_t> by_ip;                     // indices of `addresses`, ordered by address
 
   std::string_view namespace_label() const {  // with its length byte
-    return std::string_view(*key).substr(service_label_bytes);
+    return key.view().substr(service_label_bytes);
   }
   const RecordHost* find_host(std::string_view label) const;
   // The hosts that hold `ip`.

@@ -24,7 +24,7 @@ void append_ports(std::string& out, const std::vector<RecordPort>& ports) {
 }
 
 std::string describe(const ServiceRecord& record) {
-  std::string out = cat("service ", name_to_text(*record.key + '\0'), " kind ",
+  std::string out = cat("service ", name_to_text(cat(record.key.view(), '\0')), " kind ",
                         static_cast<int>(record.kind), " ports");
   append_ports(out, record.ports);
   for (const auto& ip : record.v4) {
@@ -85,13 +85,13 @@ std::shared_ptr<const ZoneIndex> ZoneIndex::update(std::shared_ptr<const api::Sn
 
 std::shared_ptr<const ServiceRecord> ZoneIndex::find_record(std::string_view key) const {
   const ServiceEntry* entry =
-      services_.find(hash(key), [&](const ServiceEntry& e) { return *e.record->key == key; });
+      services_.find(hash(key), [&](const ServiceEntry& e) { return e.record->key.view() == key; });
   return entry == nullptr ? nullptr : entry->record;
 }
 
 const ServiceRecord* ZoneIndex::service(std::string_view key) const {
   const ServiceEntry* entry =
-      services_.find(hash(key), [&](const ServiceEntry& e) { return *e.record->key == key; });
+      services_.find(hash(key), [&](const ServiceEntry& e) { return e.record->key.view() == key; });
   return entry == nullptr ? nullptr : entry->record.get();
 }
 
@@ -129,10 +129,11 @@ void ZoneIndex::replace(const std::shared_ptr<const ServiceRecord>& old_record,
                         std::shared_ptr<const ServiceRecord> new_record) {
   if (old_record == nullptr && new_record == nullptr) return;
   set_reverse(old_record.get(), new_record.get());
-  const std::string& key = old_record != nullptr ? *old_record->key : *new_record->key;
+  const std::string key((old_record != nullptr ? *old_record : *new_record).key.view());
   const uint64_t key_hash = hash(key);
   if (old_record != nullptr) {
-    services_.erase(key_hash, [&](const ServiceEntry& e) { return *e.record->key == key; }, edit_);
+    services_.erase(
+        key_hash, [&](const ServiceEntry& e) { return e.record->key.view() == key; }, edit_);
     edit_namespace(old_record->namespace_label(), [](NamespaceEntry& e) { --e.services; });
   }
   if (new_record != nullptr) {
@@ -146,11 +147,13 @@ void ZoneIndex::set_reverse(const ServiceRecord* old_record, const ServiceRecord
   const auto after = new_record == nullptr ? std::vector<Ip>{} : new_record->reverse_addresses();
   for (const Ip& ip : before) {
     if (std::binary_search(after.begin(), after.end(), ip)) continue;
-    erase_reverse(reverse_, ip, *old_record->key);
+    erase_reverse(reverse_, ip, old_record->key.view());
   }
+  std::shared_ptr<const std::string> key;
   for (const Ip& ip : after) {
     if (std::binary_search(before.begin(), before.end(), ip)) continue;
-    reverse_.insert({ip, hash(ip), new_record->key}, edit_);
+    if (key == nullptr) key = std::make_shared<const std::string>(new_record->key.view());
+    reverse_.insert({ip, hash(ip), key}, edit_);
   }
 }
 

@@ -91,7 +91,7 @@ one_run() {  # PID PORT QUERIES -> queries per CPU-second
     awk '/Queries completed:/ { print $3 }')
   after=$(cpu_ticks "$1")
   awk -v q="$done_queries" -v t=$((after - before)) -v hz="$tick" \
-    'BEGIN { printf "%d\n", t > 0 ? q * hz / t : 0 }'
+    'BEGIN { printf "%d\n", (t > 0 ? q * hz / t : 0) }'
 }
 
 summary() {  # values... -> "median low high"
@@ -112,7 +112,7 @@ for count in $names_list; do
     read -r a alow ahigh <<< "$(summary "${ours[@]}")"
     read -r b blow bhigh <<< "$(summary "${theirs[@]}")"
     printf '%-8s %-8s %28s %28s %8s\n' "$count" $kind "$a ($alow-$ahigh)" "$b ($blow-$bhigh)" \
-      "$(awk -v a="$a" -v b="$b" 'BEGIN { printf "%.2f", b > 0 ? a / b : 0 }')"
+      "$(awk -v a="$a" -v b="$b" 'BEGIN { printf "%.2f", (b > 0 ? a / b : 0) }')"
   done
   awk '/VmRSS/ { print "# fairlead resident set:", $2, $3 }' "/proc/$fairlead/status"
   kill "$fairlead" "$unbound"

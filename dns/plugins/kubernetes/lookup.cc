@@ -133,8 +133,9 @@ Found Kubernetes::Lookup::reverse(const Ip& ip) {
     write(*owner, {});
     return Found::records;
   }
-  std::sort(holders.begin(), holders.end(),
-            [](const ServiceRecord* a, const ServiceRecord* b) { return *a->key < *b->key; });
+  std::sort(holders.begin(), holders.end(), [](const ServiceRecord* a, const ServiceRecord* b) {
+    return a->key.view() < b->key.view();
+  });
   for (const ServiceRecord* record : holders) {
     record->each_host_of(ip, [&](const RecordHost& host) { write(*record, host.name); });
   }
@@ -182,8 +183,8 @@ Found Kubernetes::Lookup::external(const ServiceRecord& record) {
 }
 
 Found Kubernetes::Lookup::cluster_ip(const ServiceRecord& record, const PortFilter& filter) {
-  if (std::none_of(record.ports.begin(), record.ports.end(),
-                   [&](const RecordPort& port) { return filter.matches(port); })) {
+  if (!filter.all && std::none_of(record.ports.begin(), record.ports.end(),
+                                  [&](const RecordPort& port) { return filter.matches(port); })) {
     return missing();
   }
   if (type_ == type::a || type_ == type::aaaa) return bare_addresses(record);
@@ -224,8 +225,8 @@ std::string_view Kubernetes::Lookup::service_labels(const ServiceRecord& record,
     std::memcpy(labels_.data() + at, host.data(), host.size());
     at += host.size();
   }
-  std::memcpy(labels_.data() + at, record.key->data(), record.key->size());
-  at += record.key->size();
+  std::memcpy(labels_.data() + at, record.key.bytes.data(), record.key.size);
+  at += record.key.size;
   std::memcpy(labels_.data() + at, "\3svc", 4);
   return {labels_.data(), at + 4};
 }
