@@ -81,8 +81,10 @@ std::string Layout::base_commands() const {
     const std::string_view ip = ip_word(ipv6);
     append(out, cat("add map", in, "services", digit, " { typeof ", front, " : verdict; }\n"));
     append(out, cat("add map", in, "outside", digit, " { typeof ", front, " : verdict; }\n"));
+    // `th`, not `tcp`: libnftables 1.0.6 carries the protocol over into rules of the same batch, and
+    // these would then leave out UDP.
     append(out, cat("add map", in, "backends", digit, " { typeof ", front,
-                    " . numgen random mod 2 : ", ip, " daddr . tcp dport; }\n"));
+                    " . numgen random mod 2 : ", ip, " daddr . th dport; }\n"));
     append(out,
            cat("add set", in, "hairpin", digit, " { typeof ", ip, " saddr . ", ip, " daddr; }\n"));
     append(out, cat("add set", in, "local_pods", digit, " { type ", ipv6 ? "ipv6" : "ipv4",
