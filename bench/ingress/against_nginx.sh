@@ -15,7 +15,7 @@ nginx=$(command -v nginx || echo /usr/sbin/nginx)
 for tool in "$nginx" wrk; do
   command -v "$tool" > /dev/null || { echo "against_nginx: $tool is not installed" >&2; exit 1; }
 done
-dir=$(mktemp -d /tmp/fairlead-bench-XXXXXX)
+dir=$(mktemp -d /tmp/fairlead-against-nginx-XXXXXX)
 pids=()
 cleanup() {
   for pid in "${pids[@]}"; do kill "$pid" 2> /dev/null || true; done
