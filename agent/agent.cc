@@ -85,6 +85,10 @@ Result<void> Agent::start_dns() {
   }
   const std::string name = config_.corefile.empty() ? "built-in Corefile" : config_.corefile;
   FL_TRY(auto corefile, dns::parse_corefile(text, name));
+  for (const auto& block : corefile.blocks) {
+    needs_pods_ =
+        needs_pods_ || (block.kubernetes && block.kubernetes->pods == dns::PodMode::verified);
+  }
   dns::ServerOptions options;
   options.workers = config_.dns_workers;
   options.bind = config_.dns_bind;
@@ -102,6 +106,7 @@ Result<void> Agent::start_ingress() {
   options.controller = config_.ingress_controller;
   options.watch_without_class = config_.ingress_without_class;
   options.access_log = config_.access_log;
+  options.trusted_proxies = config_.ingress_trusted_proxies;
   FL_TRY(ingress_, ingress::Server::create(options, log_.named("ingress"), registry_));
   return ingress_->start();
 }
@@ -122,9 +127,26 @@ Result<void> Agent::start_feed() {
     return fail(cat(access.error().message,
                     ". Name a source of cluster state: --kubeconfig FILE or --manifests DIR"));
   }
-  feed_ = watch::make_api_feed(loop_, access->target, access->headers, {}, log_.named("feed"),
-                               registry_, sink);
+  watch::FeedOptions options = feed_options();
+  options.token_file = access->token_file;
+  feed_ = watch::make_api_feed(loop_, access->target, access->headers, std::move(options),
+                               log_.named("feed"), registry_, sink);
   return {};
+}
+
+// Only what is served here: the pods of a large cluster are most of its bytes.
+watch::FeedOptions Agent::feed_options() const {
+  watch::FeedOptions options;
+  options.kinds = {api::Kind::namespace_, api::Kind::node, api::Kind::service,
+                   api::Kind::endpoint_slice};
+  options.field_selectors[api::Kind::node] = "metadata.name=" + node_name_;
+  if (needs_pods_) options.kinds.push_back(api::Kind::pod);
+  if (config_.ingress) {
+    options.kinds.insert(options.kinds.end(),
+                         {api::Kind::ingress, api::Kind::ingress_class, api::Kind::secret});
+    options.field_selectors[api::Kind::secret] = "type=kubernetes.io/tls";
+  }
+  return options;
 }
 
 void Agent::on_tick(std::shared_ptr<const api::Snapshot> snapshot, const api::Changes& changes) {

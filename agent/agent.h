@@ -40,6 +40,7 @@ class Agent {
   Result<void> start_dns();
   Result<void> start_ingress();
   Result<void> start_feed();
+  watch::FeedOptions feed_options() const;
   Result<void> start_endpoints();
   void on_tick(std::shared_ptr<const api::Snapshot> snapshot, const api::Changes& changes);
   void answer(const net::HttpRequest& request, net::Responder& responder) const;
@@ -53,6 +54,7 @@ class Agent {
   Registry registry_;
   net::EventLoop loop_;
   std::string proxy_off_why_;
+  bool needs_pods_ = false;  // the Corefile asks for `pods verified`
   std::unique_ptr<Proxy> proxy_;
   std::unique_ptr<dns::Server> dns_;
   std::unique_ptr<ingress::Server> ingress_;

@@ -53,6 +53,8 @@ std::vector<Option<AgentConfig>> agent_options() {
              &C::ingress_controller),
       option("ingress-without-class", "BOOL", "also serve Ingresses that name no class",
              &C::ingress_without_class),
+      option("ingress-trusted-proxies", "CIDRS", "peers whose X-Forwarded headers are believed",
+             &C::ingress_trusted_proxies),
       option("access-log", "FILE", "ingress access log ('-': standard output, empty: none)",
              &C::access_log),
       option("healthz-listen", "ADDR", "address of /healthz, /livez and /readyz",

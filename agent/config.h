@@ -37,6 +37,7 @@ struct AgentConfig {
   unsigned ingress_workers = 0;
   std::string ingress_controller = "fairlead.io/ingress";
   bool ingress_without_class = false;
+  std::vector<Cidr> ingress_trusted_proxies;  // whose X-Forwarded-* headers are believed
   std::string access_log;
 
   SocketAddress healthz_listen{Ip{}, 10256};
