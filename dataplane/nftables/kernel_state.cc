@@ -32,28 +32,19 @@ std::optional<Protocol> protocol_of(const json::value& value) {
   return std::nullopt;
 }
 
-// The first three parts of a key: address, protocol, port.
-std::optional<RowKey> row_key_of(const json::array& parts) {
-  const auto ip = Ip::parse(text_of(parts[0]));
-  const auto protocol = protocol_of(parts[1]);
-  const auto port = number_of(parts[2], 65535);
+std::optional<RowKey> row_key_of(const json::value& ip_text, std::optional<Protocol> protocol,
+                                 const json::value& port_number) {
+  const auto ip = Ip::parse(text_of(ip_text));
+  const auto port = number_of(port_number, 65535);
   if (!ip || !protocol || !port) return std::nullopt;
   return RowKey{*ip, *protocol, static_cast<uint16_t>(*port), false};
 }
 
-// "internal4-3", or one of the fixed chains.
-std::optional<ChainKey> parse_chain(std::string_view name) {
-  for (const Action action : {Action::no_endpoint, Action::policy_drop}) {
-    if (name == to_string(action)) return ChainKey{action, false, 0};
-  }
-  for (const Action action :
-       {Action::internal, Action::external, Action::node_only, Action::outside}) {
-    const std::string_view word = to_string(action);
-    if (!name.starts_with(word) || name.size() < word.size() + 3) continue;
-    const std::string_view rest = name.substr(word.size());
-    const auto count = parse_int(rest.substr(2), 1, int64_t{max_slots});
-    if ((rest[0] != '4' && rest[0] != '6') || rest[1] != '-' || !count) continue;
-    return ChainKey{action, rest[0] == '6', static_cast<uint32_t>(*count)};
+std::optional<Protocol> protocol_of_backends(std::string_view map) {
+  for (const Protocol protocol : {Protocol::tcp, Protocol::udp, Protocol::sctp}) {
+    for (const bool ipv6 : {false, true}) {
+      if (map == backends_map(protocol, ipv6)) return protocol;
+    }
   }
   return std::nullopt;
 }
@@ -91,7 +82,7 @@ class Parser {
       bool known = true;
       if (name == "services4" || name == "services6") known = add_row(element, false);
       if (name == "outside4" || name == "outside6") known = add_row(element, true);
-      if (name.starts_with("backends")) known = add_slot(element);
+      if (const auto protocol = protocol_of_backends(name)) known = add_slot(element, *protocol);
       if (name.starts_with("hairpin")) known = add_hairpin(element);
       if (!known) return fail(cat("set ", name, ": element not made by fairlead"));
     }
@@ -100,7 +91,7 @@ class Parser {
 
   void add_chain(std::string_view name) {
     if (name.starts_with("layout-")) state_.label = name;
-    const auto key = parse_chain(name);
+    const auto key = parse_chain_name(name);
     if (key && key->count > 0) state_.chains.insert(*key);
   }
 
@@ -108,10 +99,10 @@ class Parser {
     const json::array* pair = element.if_array();
     if (pair == nullptr || pair->size() != 2) return false;
     const json::array* parts = concat_of((*pair)[0], 3);
-    const auto chain = parse_chain(find_string((*pair)[1], "goto", "target"));
+    const auto chain = parse_chain_name(find_string((*pair)[1], "goto", "target"));
     if (parts == nullptr || !chain) return false;
-    auto key = row_key_of(*parts);
-    if (!key || (chain->count > 0 && chain->ipv6 == key->ip.is_v4())) return false;
+    auto key = row_key_of((*parts)[0], protocol_of((*parts)[1]), (*parts)[2]);
+    if (!key || (chain->count > 0 && !serves(*chain, *key))) return false;
     key->outside = outside;
     Row& row = state_.rows[*key];
     row.action = chain->action;
@@ -119,14 +110,18 @@ class Parser {
     return true;
   }
 
-  bool add_slot(const json::value& element) {
+  static bool serves(const ChainKey& chain, const RowKey& key) {
+    return chain.protocol == key.protocol && chain.ipv6 == !key.ip.is_v4();
+  }
+
+  bool add_slot(const json::value& element, Protocol protocol) {
     const json::array* pair = element.if_array();
     if (pair == nullptr || pair->size() != 2) return false;
-    const json::array* parts = concat_of((*pair)[0], 4);
+    const json::array* parts = concat_of((*pair)[0], 3);
     const json::array* backend = concat_of((*pair)[1], 2);
     if (parts == nullptr || backend == nullptr) return false;
-    auto key = row_key_of(*parts);
-    const auto slot = number_of((*parts)[3], 2 * outside_slot_base - 1);
+    auto key = row_key_of((*parts)[0], protocol, (*parts)[1]);
+    const auto slot = number_of((*parts)[2], 2 * outside_slot_base - 1);
     const auto ip = Ip::parse(text_of((*backend)[0]));
     const auto port = number_of((*backend)[1], 65535);
     if (!key || !slot || !ip || !port) return false;

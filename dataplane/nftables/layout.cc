@@ -10,9 +10,23 @@ namespace {
 
 // Raised with every change of what base_commands() or chain_commands() say, so that a table of
 // another version is replaced and not taken over.
-constexpr int layout_version = 1;
+constexpr int layout_version = 2;
 
 char family_digit(bool ipv6) { return ipv6 ? '6' : '4'; }
+constexpr Protocol all_protocols[] = {Protocol::tcp, Protocol::udp, Protocol::sctp};
+
+std::string_view protocol_word(Protocol protocol) {
+  switch (protocol) {
+    case Protocol::tcp:
+      return "tcp";
+    case Protocol::udp:
+      return "udp";
+    case Protocol::sctp:
+      return "sctp";
+  }
+  return "";
+}
+
 std::string_view ip_word(bool ipv6) { return ipv6 ? "ip6" : "ip"; }
 
 std::string hex(uint32_t value) {
@@ -81,10 +95,12 @@ std::string Layout::base_commands() const {
     const std::string_view ip = ip_word(ipv6);
     append(out, cat("add map", in, "services", digit, " { typeof ", front, " : verdict; }\n"));
     append(out, cat("add map", in, "outside", digit, " { typeof ", front, " : verdict; }\n"));
-    // `th`, not `tcp`: libnftables 1.0.6 carries the protocol over into rules of the same batch, and
-    // these would then leave out UDP.
-    append(out, cat("add map", in, "backends", digit, " { typeof ", front,
-                    " . numgen random mod 2 : ", ip, " daddr . th dport; }\n"));
+    for (const Protocol protocol : all_protocols) {
+      const std::string_view word = protocol_word(protocol);
+      append(out,
+             cat("add map", in, backends_map(protocol, ipv6), " { typeof ", ip, " daddr . ", word,
+                 " dport . numgen random mod 2 : ", ip, " daddr . ", word, " dport; }\n"));
+    }
     append(out,
            cat("add set", in, "hairpin", digit, " { typeof ", ip, " saddr . ", ip, " daddr; }\n"));
     append(out, cat("add set", in, "local_pods", digit, " { type ", ipv6 ? "ipv6" : "ipv4",
@@ -143,26 +159,57 @@ std::string Layout::chain_commands(const ChainKey& key) const {
   }
   const std::string offset =
       key.action == Action::outside ? cat(" offset ", outside_slot_base) : "";
-  append(out, cat(head, "dnat ", ip, " to ", frontend_expression(key.ipv6), " . numgen random mod ",
-                  key.count, offset, " map @backends", digit, "\n"));
+  append(out, cat(head, "dnat ", ip, " to ", ip, " daddr . ", protocol_word(key.protocol),
+                  " dport . numgen random mod ", key.count, offset, " map @",
+                  backends_map(key.protocol, key.ipv6), "\n"));
   return out;
 }
 
-std::string chain_name(const ChainKey& key) {
-  if (key.action == Action::no_endpoint || key.action == Action::policy_drop) {
-    return std::string(to_string(key.action));
-  }
-  return cat(to_string(key.action), family_digit(key.ipv6), "-", key.count);
+namespace {
+
+// "internal-tcp4-"
+std::string chain_prefix(Action action, Protocol protocol, bool ipv6) {
+  return cat(to_string(action), "-", protocol_word(protocol), family_digit(ipv6), "-");
 }
 
+}  // namespace
+
+std::string chain_name(const ChainKey& key) {
+  if (key.count == 0) return std::string(to_string(key.action));
+  return cat(chain_prefix(key.action, key.protocol, key.ipv6), key.count);
+}
+
+std::optional<ChainKey> parse_chain_name(std::string_view name) {
+  for (const Action action : {Action::no_endpoint, Action::policy_drop}) {
+    if (name == to_string(action)) return ChainKey{action, Protocol::tcp, false, 0};
+  }
+  for (const Action action :
+       {Action::internal, Action::external, Action::node_only, Action::outside}) {
+    for (const Protocol protocol : all_protocols) {
+      for (const bool ipv6 : {false, true}) {
+        const std::string prefix = chain_prefix(action, protocol, ipv6);
+        if (!name.starts_with(prefix)) continue;
+        const auto count = parse_int(name.substr(prefix.size()), 1, int64_t{max_slots});
+        if (!count) return std::nullopt;
+        return ChainKey{action, protocol, ipv6, static_cast<uint32_t>(*count)};
+      }
+    }
+  }
+  return std::nullopt;
+}
+
+// Rows without slots share the fixed chains, whatever their protocol and family.
 ChainKey chain_of(const RowKey& key, const Row& row) {
-  return {row.action, !key.ip.is_v4(), static_cast<uint32_t>(row.slots.size())};
+  if (row.slots.empty()) return {row.action, Protocol::tcp, false, 0};
+  return {row.action, key.protocol, !key.ip.is_v4(), static_cast<uint32_t>(row.slots.size())};
 }
 
 std::string services_map(const RowKey& key) {
   return cat(key.outside ? "outside" : "services", family_digit(!key.ip.is_v4()));
 }
-std::string backends_map(bool ipv6) { return cat("backends", family_digit(ipv6)); }
+std::string backends_map(Protocol protocol, bool ipv6) {
+  return cat(protocol_word(protocol), "-backends", family_digit(ipv6));
+}
 std::string hairpin_set(bool ipv6) { return cat("hairpin", family_digit(ipv6)); }
 
 std::string services_key(const RowKey& key) {
@@ -170,7 +217,8 @@ std::string services_key(const RowKey& key) {
 }
 
 std::string backends_key(const RowKey& key, size_t slot) {
-  return cat(services_key(key), " . ", slot + (key.outside ? outside_slot_base : 0));
+  return cat(key.ip.to_string(), " . ", key.port, " . ",
+             slot + (key.outside ? outside_slot_base : 0));
 }
 
 std::string backends_value(const SocketAddress& backend) {

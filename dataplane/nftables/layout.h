@@ -3,22 +3,28 @@
 //
 //   map services4/6      address . protocol . port -> goto a chain
 //   map outside4/6       the same, for sources from outside the node (policy Local)
-//   map backends4/6      address . protocol . port . slot -> backend address . port
+//   map tcp-backends4/6  address . port . slot -> backend address . port; also udp-, sctp-
 //   set local_pods4/6    sources that are local pods
 //   set hairpin4/6       address . the same address, of every local backend
-//   chain ACTION4/6-N    one for each action and number of backends that some row has
+//   chain ACTION-tcp4-N  one for each action, protocol, family and number of backends of some row
+//
+// Maps of backends are per protocol because libnftables 1.0.6 takes the protocol in the type of a
+// map's data for a condition of the first rule that uses the map.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "dataplane/nftables/rows.h"
 
 namespace fairlead::dataplane::nft {
 
-// What a chain must be made for: an action with a number of slots, of one family.
+// What a chain must be made for: an action with a number of slots.
 struct ChainKey {
   Action action = Action::internal;
+  Protocol protocol = Protocol::tcp;
   bool ipv6 = false;
   uint32_t count = 0;
   friend auto operator<=>(const ChainKey&, const ChainKey&) = default;
@@ -53,16 +59,17 @@ class Layout {
   bool knows_pods6_;
 };
 
-// The chain of a row; for no_endpoint and policy_drop the fixed ones.
+// The chain of a row: "internal-tcp4-3"; for no_endpoint and policy_drop the fixed ones.
 std::string chain_name(const ChainKey& key);
+std::optional<ChainKey> parse_chain_name(std::string_view name);
 ChainKey chain_of(const RowKey& key, const Row& row);
 
-std::string services_map(const RowKey& key);  // "services4" or "outside6"
-std::string backends_map(bool ipv6);          // "backends4"
-std::string hairpin_set(bool ipv6);           // "hairpin4"
+std::string services_map(const RowKey& key);             // "services4" or "outside6"
+std::string backends_map(Protocol protocol, bool ipv6);  // "tcp-backends4"
+std::string hairpin_set(bool ipv6);                      // "hairpin4"
 
 std::string services_key(const RowKey& key);               // "10.96.0.1 . 6 . 80"
-std::string backends_key(const RowKey& key, size_t slot);  // "10.96.0.1 . 6 . 80 . 3"
+std::string backends_key(const RowKey& key, size_t slot);  // "10.96.0.1 . 80 . 3"
 std::string backends_value(const SocketAddress& backend);  // "10.0.0.1 . 8080"
 
 }  // namespace fairlead::dataplane::nft

@@ -24,7 +24,7 @@ void Transaction::change_slot(const RowKey& key, size_t slot, const Row* from, c
   const bool had = from != nullptr && slot < from->slots.size();
   const bool has = to != nullptr && slot < to->slots.size();
   if (had && has && from->slots[slot] == to->slots[slot]) return;
-  const std::string map = backends_map(!key.ip.is_v4());
+  const std::string map = backends_map(key.protocol, !key.ip.is_v4());
   const std::string element = backends_key(key, slot);
   if (had) add_element(deletions_, map, element);
   if (has) add_element(additions_, map, cat(element, " : ", backends_value(to->slots[slot])));

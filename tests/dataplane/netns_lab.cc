@@ -11,6 +11,7 @@
 
 #include "base/text.h"
 #include "dataplane/nftables/runner.h"
+#include "net/netlink.h"
 
 namespace fairlead::dataplane {
 namespace {
@@ -63,23 +64,33 @@ void NetnsLab::add(const std::string& name, int net, const std::vector<int>& ext
     const FreshNetns fresh;
     spaces_[name] = current_netns();
   }).join();
-  const std::string far = cat("/proc/self/fd/", spaces_.at(name).get());
-  const std::string v4 = cat("10.", net, ".0."), v6 = cat("fd00:", net, "::");
+  const Ip v4 = Ip::v4(static_cast<uint32_t>(10 << 24 | net << 16));
+  const Ip v6 = *Ip::parse(cat("fd00:", net, "::"));
+  const auto host = [&](const Ip& base, int last) {
+    Ip ip = base;
+    ip.bytes[15] = static_cast<uint8_t>(last);
+    return ip;
+  };
+  const auto configure = [&](net::Netlink& netlink, const std::string& link, int last) {
+    ASSERT_TRUE(netlink.add_address(link, host(v4, last), 24));
+    ASSERT_TRUE(netlink.add_address(link, host(v6, last), 64));
+  };
   in("node", [&] {
-    shell(cat("ip link add ", name, " type veth peer name eth0 && ip link set eth0 netns ", far,
-              " && ip addr add ", v4, "1/24 dev ", name, " && ip addr add ", v6, "1/64 dev ", name,
-              " nodad && ip link set ", name, " up"));
+    auto netlink = net::Netlink::open();
+    ASSERT_TRUE(netlink);
+    const auto made = netlink->add_veth(name, "eth0", spaces_.at(name).get());
+    ASSERT_TRUE(made) << made.error().message;
+    configure(*netlink, name, 1);
+    ASSERT_TRUE(netlink->set_up(name));
   });
   in(name, [&] {
-    std::string commands = "ip link set eth0 up";
-    std::vector<int> hosts{2};
-    hosts.insert(hosts.end(), extra.begin(), extra.end());
-    for (const int host : hosts) {
-      append(commands, cat(" && ip addr add ", v4, host, "/24 dev eth0 && ip addr add ", v6, host,
-                           "/64 dev eth0 nodad"));
-    }
-    shell(cat(commands, " && ip route add default via ", v4, "1 && ip -6 route add default via ",
-              v6, "1"));
+    auto netlink = net::Netlink::open();
+    ASSERT_TRUE(netlink);
+    ASSERT_TRUE(netlink->set_up("eth0"));
+    configure(*netlink, "eth0", 2);
+    for (const int last : extra) configure(*netlink, "eth0", last);
+    ASSERT_TRUE(netlink->add_route({*Cidr::parse("0.0.0.0/0"), host(v4, 1), "", {}}));
+    ASSERT_TRUE(netlink->add_route({*Cidr::parse("::/0"), host(v6, 1), "", {}}));
   });
 }
 

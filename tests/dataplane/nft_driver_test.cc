@@ -192,9 +192,9 @@ TEST_P(NftDriver, WhatOthersBreakIsRepaired) {
       "delete table inet fairlead\n",
       "add rule inet fairlead prerouting drop\n",
       "delete element inet fairlead services4 { 10.96.0.1 . 6 . 80 }\n",
-      "delete element inet fairlead backends4 { 10.96.0.1 . 6 . 80 . 0 }\n",
-      "delete element inet fairlead backends4 { 10.96.0.2 . 6 . 80 . 1 }\n"
-      "add element inet fairlead backends4 { 10.96.0.2 . 6 . 80 . 1 : 1.2.3.4 . 5 }\n",
+      "delete element inet fairlead tcp-backends4 { 10.96.0.1 . 80 . 0 }\n",
+      "delete element inet fairlead tcp-backends4 { 10.96.0.2 . 80 . 1 }\n"
+      "add element inet fairlead tcp-backends4 { 10.96.0.2 . 80 . 1 : 1.2.3.4 . 5 }\n",
       "add element inet fairlead hairpin4 { 9.9.9.9 . 9.9.9.9 }\n",
       "delete chain inet fairlead layout-x\n",
   };
@@ -247,7 +247,7 @@ TEST_P(NftDriver, ChainsThatNobodyUsesGoWithAFullApply) {
   };
   EXPECT_EQ(chains().size(), 2u);
   ASSERT_TRUE(driver->apply(table_of(2, 5), {}, true).ok());
-  EXPECT_EQ(chains(), (std::set<nft::ChainKey>{{nft::Action::internal, false, 5}}));
+  EXPECT_EQ(chains(), (std::set<nft::ChainKey>{{nft::Action::internal, Protocol::tcp, false, 5}}));
 }
 
 TEST(NftDriverOnFake, FailedTransactionsAreCountedAndRetried) {

@@ -13,16 +13,16 @@ std::string listing(std::string_view items) { return cat("{\"nftables\": [", ite
 constexpr std::string_view good = R"(
   {"metainfo": {"version": "1.0.6"}},
   {"table": {"family": "inet", "name": "fairlead", "handle": 1}},
-  {"chain": {"name": "layout-1-77"}}, {"chain": {"name": "internal4-2"}},
+  {"chain": {"name": "layout-1-77"}}, {"chain": {"name": "internal-tcp4-2"}},
   {"chain": {"name": "no-endpoint"}}, {"chain": {"name": "prerouting", "type": "nat"}},
-  {"rule": {"chain": "internal4-2", "expr": []}}, {"rule": {"chain": "internal4-2", "expr": []}},
+  {"rule": {"chain": "internal-tcp4-2", "expr": []}}, {"rule": {"chain": "internal-tcp4-2", "expr": []}},
   {"map": {"name": "services4", "map": "verdict", "elem": [
-    [{"concat": ["10.96.0.1", 6, 80]}, {"goto": {"target": "internal4-2"}}],
+    [{"concat": ["10.96.0.1", 6, 80]}, {"goto": {"target": "internal-tcp4-2"}}],
     [{"concat": ["10.96.0.2", 17, 53]}, {"goto": {"target": "no-endpoint"}}]]}},
   {"map": {"name": "outside6"}},
-  {"map": {"name": "backends4", "elem": [
-    [{"concat": ["10.96.0.1", 6, 80, 1]}, {"concat": ["10.1.0.2", 8080]}],
-    [{"concat": ["10.96.0.1", 6, 80, 0]}, {"concat": ["10.1.0.1", 8080]}]]}},
+  {"map": {"name": "tcp-backends4", "elem": [
+    [{"concat": ["10.96.0.1", 80, 1]}, {"concat": ["10.1.0.2", 8080]}],
+    [{"concat": ["10.96.0.1", 80, 0]}, {"concat": ["10.1.0.1", 8080]}]]}},
   {"set": {"name": "hairpin4", "elem": [{"concat": ["10.1.0.1", "10.1.0.1"]}]}})";
 
 TEST(KernelState, ReadsRowsSlotsChainsAndLabel) {
@@ -34,17 +34,17 @@ TEST(KernelState, ReadsRowsSlotsChainsAndLabel) {
   const Row& row = state->rows.at({Ip::v4(0x0a600001), Protocol::tcp, 80, false});
   EXPECT_EQ(row.slots[1].to_string(), "10.1.0.2:8080");
   EXPECT_EQ(state->label, "layout-1-77");
-  EXPECT_EQ(state->chains, (std::set<ChainKey>{{Action::internal, false, 2}}));
-  EXPECT_EQ(state->rules.at("internal4-2"), 2u);
+  EXPECT_EQ(state->chains, (std::set<ChainKey>{{Action::internal, Protocol::tcp, false, 2}}));
+  EXPECT_EQ(state->rules.at("internal-tcp4-2"), 2u);
   EXPECT_TRUE(state->hairpin.contains(Ip::v4(0x0a010001)));
 }
 
 TEST(KernelState, OutsideRowsHaveSlotsOfTheirOwn) {
   const auto state = parse_kernel_state(listing(R"(
     {"map": {"name": "outside6", "elem": [
-      [{"concat": ["fd01::1", 6, 30080]}, {"goto": {"target": "outside6-1"}}]]}},
-    {"map": {"name": "backends6", "elem": [
-      [{"concat": ["fd01::1", 6, 30080, 65536]}, {"concat": ["fd10::1", 8080]}]]}})"));
+      [{"concat": ["fd01::1", 6, 30080]}, {"goto": {"target": "outside-tcp6-1"}}]]}},
+    {"map": {"name": "tcp-backends6", "elem": [
+      [{"concat": ["fd01::1", 30080, 65536]}, {"concat": ["fd10::1", 8080]}]]}})"));
   ASSERT_TRUE(state) << state.error().message;
   EXPECT_EQ(to_text(state->rows), "[fd01::1]:30080 TCP outside [fd10::1]:8080\n");
 }
@@ -58,7 +58,7 @@ TEST(KernelState, AnEmptyTableIsAState) {
 
 TEST(KernelState, SaysWhatItDoesNotUnderstand) {
   constexpr std::string_view service = R"({"map": {"name": "services4", "elem": [
-      [{"concat": ["10.96.0.1", 6, 80]}, {"goto": {"target": "internal4-1"}}]]}},)";
+      [{"concat": ["10.96.0.1", 6, 80]}, {"goto": {"target": "internal-tcp4-1"}}]]}},)";
   struct Case {
     std::string json, error;
   };
@@ -69,13 +69,13 @@ TEST(KernelState, SaysWhatItDoesNotUnderstand) {
       {listing(R"({"map": {"name": "services4", "elem": 3}})"), "set services4: elements"},
       {listing(R"({"map": {"name": "services4", "elem": [3]}})"), "set services4: element not"},
       {listing(R"({"map": {"name": "services4", "elem": [[{"concat": ["10.0.0.1", 6, 80]},
-                  {"jump": {"target": "internal4-1"}}]]}})"),
+                  {"jump": {"target": "internal-tcp4-1"}}]]}})"),
        "set services4: element not"},
       {listing(R"({"map": {"name": "services4", "elem": [[{"concat": ["10.0.0.1", 6, 80]},
-                  {"goto": {"target": "internal6-1"}}]]}})"),
+                  {"goto": {"target": "internal-tcp6-1"}}]]}})"),
        "set services4: element not"},
       {listing(R"({"map": {"name": "services4", "elem": [[{"concat": ["10.0.0.1", 6, 80]},
-                  {"goto": {"target": "internal4-99999999"}}]]}})"),
+                  {"goto": {"target": "internal-tcp4-99999999"}}]]}})"),
        "set services4: element not"},
       {listing(R"({"map": {"name": "services4", "elem": [[{"concat": ["10.0.0.1", 1, 80]},
                   {"goto": {"target": "no-endpoint"}}]]}})"),
@@ -88,17 +88,17 @@ TEST(KernelState, SaysWhatItDoesNotUnderstand) {
        "set services4: element not"},
       {listing(R"({"set": {"name": "hairpin4", "elem": [{"concat": ["10.0.0.1", "10.0.0.2"]}]}})"),
        "set hairpin4: element not"},
-      {listing(R"({"map": {"name": "backends4", "elem": [
-                  [{"concat": ["10.96.0.1", 6, 80, 0]}, {"concat": ["10.1.0.1", 8080]}]]}})"),
-       "backend slot 10.96.0.1 . 6 . 80 . 0 of no service"},
-      {listing(cat(service, R"({"map": {"name": "backends4"}})")),
+      {listing(R"({"map": {"name": "tcp-backends4", "elem": [
+                  [{"concat": ["10.96.0.1", 80, 0]}, {"concat": ["10.1.0.1", 8080]}]]}})"),
+       "backend slot 10.96.0.1 . 80 . 0 of no service"},
+      {listing(cat(service, R"({"map": {"name": "tcp-backends4"}})")),
        "1 backend slots expected, 0 found"},
-      {listing(cat(service, R"({"map": {"name": "backends4", "elem": [
-                  [{"concat": ["10.96.0.1", 6, 80, 1]}, {"concat": ["10.1.0.1", 8080]}]]}})")),
-       "backend slot 10.96.0.1 . 6 . 80 . 1 of no service"},
-      {listing(cat(service, R"({"map": {"name": "backends4", "elem": [
-                  [{"concat": ["10.96.0.1", 6, 80, -1]}, {"concat": ["10.1.0.1", 8080]}]]}})")),
-       "set backends4: element not"},
+      {listing(cat(service, R"({"map": {"name": "tcp-backends4", "elem": [
+                  [{"concat": ["10.96.0.1", 80, 1]}, {"concat": ["10.1.0.1", 8080]}]]}})")),
+       "backend slot 10.96.0.1 . 80 . 1 of no service"},
+      {listing(cat(service, R"({"map": {"name": "tcp-backends4", "elem": [
+                  [{"concat": ["10.96.0.1", 80, -1]}, {"concat": ["10.1.0.1", 8080]}]]}})")),
+       "set tcp-backends4: element not"},
   };
   for (const Case& c : cases) {
     const auto state = parse_kernel_state(c.json);

@@ -1,0 +1,152 @@
+#include "tests/dataplane/packet_peers.h"
+
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+#include "base/check.h"
+#include "base/text.h"
+
+namespace fairlead::dataplane {
+namespace {
+
+sockaddr_in6 native(const SocketAddress& address) {
+  sockaddr_in6 out{};
+  out.sin6_family = AF_INET6;
+  out.sin6_port = htons(address.port);
+  std::memcpy(&out.sin6_addr, address.ip.bytes.data(), 16);  // IPv4 as ::ffff:a.b.c.d
+  return out;
+}
+
+std::string peer_text(const sockaddr_in6& address) {
+  Ip ip;
+  std::memcpy(ip.bytes.data(), &address.sin6_addr, 16);
+  return ip.to_string();
+}
+
+// One AF_INET6 socket speaks both families.
+net::Fd make_socket(int type) {
+  net::Fd fd(::socket(AF_INET6, type | SOCK_CLOEXEC, 0));
+  const int off = 0, on = 1;
+  ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  return fd;
+}
+
+void bind_to(const net::Fd& fd, const SocketAddress& address) {
+  const sockaddr_in6 name = native(address);
+  CHECK(::bind(fd.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) == 0);
+}
+
+void set_timeout(const net::Fd& fd, int timeout_ms) {
+  const timeval time{timeout_ms / 1000, timeout_ms % 1000 * 1000};
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time);
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
+}
+
+std::string failure(int error) {
+  switch (error) {
+    case ECONNREFUSED:
+      return "refused";
+    case EAGAIN:
+    case EINPROGRESS:
+    case ETIMEDOUT:
+      return "timeout";
+    default:
+      return cat("error: ", std::strerror(error));
+  }
+}
+
+std::string receive(const net::Fd& fd) {
+  char buffer[256];
+  const ssize_t size = ::recv(fd.get(), buffer, sizeof buffer, 0);
+  if (size < 0) return failure(errno);
+  return {buffer, static_cast<size_t>(size)};
+}
+
+bool connect_to(const net::Fd& fd, const SocketAddress& to) {
+  const sockaddr_in6 name = native(to);
+  return ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) == 0;
+}
+
+}  // namespace
+
+Responder::Responder(std::string name, uint16_t port)
+    : name_(std::move(name)),
+      tcp_(make_socket(SOCK_STREAM)),
+      udp_(make_socket(SOCK_DGRAM)),
+      stop_(::eventfd(0, EFD_CLOEXEC)) {
+  bind_to(tcp_, {Ip{}, port});
+  bind_to(udp_, {Ip{}, port});
+  CHECK(::listen(tcp_.get(), 128) == 0);
+  thread_ = std::thread([this] { serve(); });
+}
+
+Responder::~Responder() {
+  ::eventfd_write(stop_.get(), 1);
+  thread_.join();
+}
+
+void Responder::serve() {
+  std::vector<net::Fd> talks;
+  for (;;) {
+    std::vector<pollfd> ready{
+        {stop_.get(), POLLIN, 0}, {tcp_.get(), POLLIN, 0}, {udp_.get(), POLLIN, 0}};
+    for (const net::Fd& talk : talks) ready.push_back({talk.get(), POLLIN, 0});
+    if (::poll(ready.data(), ready.size(), -1) < 0) continue;
+    if (ready[0].revents != 0) return;
+    char buffer[256];
+    for (size_t i = talks.size(); i-- > 0;) {
+      if (ready[i + 3].revents == 0) continue;
+      const ssize_t size = ::recv(talks[i].get(), buffer, sizeof buffer, 0);
+      if (size > 0) {
+        ::send(talks[i].get(), buffer, static_cast<size_t>(size), MSG_NOSIGNAL);
+      } else {
+        talks.erase(talks.begin() + static_cast<ptrdiff_t>(i));
+      }
+    }
+    sockaddr_in6 peer{};
+    socklen_t length = sizeof peer;
+    if (ready[1].revents != 0) {
+      net::Fd talk(
+          ::accept4(tcp_.get(), reinterpret_cast<sockaddr*>(&peer), &length, SOCK_CLOEXEC));
+      const std::string text = cat(name_, " ", peer_text(peer));
+      ::send(talk.get(), text.data(), text.size(), MSG_NOSIGNAL);
+      talks.push_back(std::move(talk));
+    }
+    if (ready[2].revents != 0) {
+      ::recvfrom(udp_.get(), buffer, sizeof buffer, 0, reinterpret_cast<sockaddr*>(&peer), &length);
+      const std::string text = cat(name_, " ", peer_text(peer));
+      ::sendto(udp_.get(), text.data(), text.size(), 0, reinterpret_cast<sockaddr*>(&peer), length);
+    }
+  }
+}
+
+std::string ask(const Ip& source, const SocketAddress& to, Protocol protocol, int timeout_ms) {
+  const net::Fd fd = make_socket(protocol == Protocol::tcp ? SOCK_STREAM : SOCK_DGRAM);
+  set_timeout(fd, timeout_ms);
+  // Closing with RST leaves no TIME_WAIT behind: tests make many connections.
+  const linger reset{1, 0};
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+  if (!source.is_unspecified()) bind_to(fd, {source, 0});
+  if (!connect_to(fd, to)) return failure(errno);
+  if (protocol == Protocol::udp && ::send(fd.get(), "?", 1, 0) < 0) return failure(errno);
+  return receive(fd);
+}
+
+Conversation::Conversation(const SocketAddress& to) : fd_(make_socket(SOCK_STREAM)) {
+  set_timeout(fd_, 3000);
+  greeting_ = connect_to(fd_, to) ? receive(fd_) : failure(errno);
+}
+
+std::string Conversation::say(const std::string& text) {
+  if (::send(fd_.get(), text.data(), text.size(), MSG_NOSIGNAL) < 0) return failure(errno);
+  return receive(fd_);
+}
+
+}  // namespace fairlead::dataplane

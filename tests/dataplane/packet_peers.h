@@ -1,0 +1,48 @@
+// Both ends of test traffic: a server that says who it is and whom it sees, and a client that says
+// what came of one try.
+#pragma once
+
+#include <atomic>
+#include <string>
+#include <thread>
+
+#include "base/ip.h"
+#include "net/fd.h"
+
+namespace fairlead::dataplane {
+
+// Answers on one port, TCP and UDP, IPv4 and IPv6, in the namespace of the thread that constructs
+// it: "NAME SOURCE-ADDRESS". A TCP connection then echoes until its end. Has a thread of its own.
+class Responder {
+ public:
+  Responder(std::string name, uint16_t port);
+  ~Responder();
+  Responder(const Responder&) = delete;
+  Responder& operator=(const Responder&) = delete;
+
+ private:
+  void serve();
+
+  const std::string name_;
+  net::Fd tcp_, udp_, stop_;
+  std::thread thread_;
+};
+
+// One connection or datagram from `source` (unspecified: the kernel chooses): what the responder
+// said, or "refused", "timeout", "error: ...".
+std::string ask(const Ip& source, const SocketAddress& to, Protocol protocol, int timeout_ms);
+
+// A TCP connection that stays.
+class Conversation {
+ public:
+  explicit Conversation(const SocketAddress& to);
+  const std::string& greeting() const { return greeting_; }
+  // Sends `text` and returns what came back, or "error: ...".
+  std::string say(const std::string& text);
+
+ private:
+  net::Fd fd_;
+  std::string greeting_;
+};
+
+}  // namespace fairlead::dataplane
