@@ -31,6 +31,7 @@ void MessageWriter::begin(const Request& request, uint8_t* buffer, size_t limit,
 }
 
 void MessageWriter::put(const void* bytes, size_t size) {
+  if (size == 0) return;  // an empty view may be a null pointer
   std::memcpy(base_ + at_, bytes, size);
   at_ += size;
 }

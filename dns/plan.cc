@@ -69,9 +69,9 @@ Plan::Plan(Corefile the_corefile, const std::vector<Ip>& local_ips)
     }
   }
   for (auto& site : sites) {
-    std::stable_sort(
-        site.zones.begin(), site.zones.end(),
-        [](const ServedZone& a, const ServedZone& b) { return a.zone.labels > b.zone.labels; });
+    std::sort(site.zones.begin(), site.zones.end(), [](const ServedZone& a, const ServedZone& b) {
+      return a.zone.labels > b.zone.labels;
+    });
   }
 }
 

@@ -72,8 +72,9 @@ void add_endpoints(ServiceRecord& record, const api::SliceList& slices, bool end
     }
   }
   for (auto& [name, addresses] : hosts) {
-    std::stable_sort(addresses.begin(), addresses.end(),
-                     [](const auto& a, const auto& b) { return a.ip < b.ip; });
+    std::sort(addresses.begin(), addresses.end(), [](const auto& a, const auto& b) {
+      return std::tie(a.ip, a.ports) < std::tie(b.ip, b.ports);
+    });
     record.hosts.push_back({name, static_cast<uint32_t>(record.addresses.size()),
                             static_cast<uint32_t>(addresses.size())});
     record.addresses.insert(record.addresses.end(), addresses.begin(), addresses.end());

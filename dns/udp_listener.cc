@@ -74,7 +74,7 @@ class UdpListener::Late final : public LateReply {
     std::memcpy(&peer_, header.msg_name, header.msg_namelen);
     peer_bytes_ = header.msg_namelen;
     control_used_ = header.msg_controllen;
-    std::memcpy(control_, header.msg_control, control_used_);
+    if (control_used_ > 0) std::memcpy(control_, header.msg_control, control_used_);
   }
   void send(Bytes reply) override {
     iovec data{const_cast<uint8_t*>(reply.data()), reply.size()};

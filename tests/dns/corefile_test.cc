@@ -1,5 +1,6 @@
 #include "dns/corefile.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>

@@ -1,6 +1,7 @@
 // What cases/*.txt cannot say: flags, malformed requests, sizes, metrics, the log.
 #include "dns/engine.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "base/text.h"

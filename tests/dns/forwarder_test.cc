@@ -1,5 +1,6 @@
 #include "dns/plugins/forward/forwarder.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "base/text.h"
@@ -59,11 +60,11 @@ class ForwarderTest : public ::testing::Test {
       test_.asked.push_back(address_);
       const std::string query(wire_query);
       Result<std::string> reply = fail("timed out");
-      auto& script = test_.script[address_];
+      auto& steps = test_.script[address_];
       std::string step = "ok";
-      if (!script.empty()) {
-        step = script.front();
-        if (script.size() > 1) script.erase(script.begin());
+      if (!steps.empty()) {
+        step = steps.front();
+        if (steps.size() > 1) steps.erase(steps.begin());
       }
       if (step == "ok") reply = make_reply(query, 0, {});
       if (step == "servfail") reply = make_reply(query, rcode::serv_fail, {});

@@ -1,5 +1,6 @@
 #include "dns/metrics.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <thread>

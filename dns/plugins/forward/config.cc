@@ -34,7 +34,7 @@ Result<void> add_upstreams(const Directive& directive, std::string_view word,
 
 Result<void> set_policy(const Directive& directive, const Directive::Line& line,
                         ForwardConfig& config) {
-  const std::string_view policy = line.words.size() == 2 ? line.words[1] : "";
+  const std::string policy = line.words.size() == 2 ? line.words[1] : "";
   if (policy == "random") {
     config.policy = ForwardConfig::Policy::random;
   } else if (policy == "round_robin") {

@@ -85,8 +85,13 @@ std::vector<size_t> Forwarder::order() {
     const auto first = static_cast<long>(next_++ % order.size());
     std::rotate(order.begin(), order.begin() + first, order.end());
   }
-  std::stable_partition(order.begin(), order.end(),
-                        [this](size_t i) { return !down(upstreams_[i]); });
+  std::vector<size_t> last_resort;
+  std::erase_if(order, [&](size_t i) {
+    if (!down(upstreams_[i])) return false;
+    last_resort.push_back(i);
+    return true;
+  });
+  order.insert(order.end(), last_resort.begin(), last_resort.end());
   return order;
 }
 

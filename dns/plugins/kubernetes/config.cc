@@ -13,7 +13,7 @@ bool is_reverse(const std::string& zone) {
 
 Result<void> set_pods(const Directive& directive, const Directive::Line& line,
                       KubernetesConfig& config) {
-  const std::string_view mode = line.words.size() == 2 ? line.words[1] : "";
+  const std::string mode = line.words.size() == 2 ? line.words[1] : "";
   if (mode == "disabled") {
     config.pods = PodMode::disabled;
   } else if (mode == "insecure") {

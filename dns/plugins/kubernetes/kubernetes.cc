@@ -24,8 +24,8 @@ Kubernetes::Kubernetes(const KubernetesConfig& config, std::vector<Ip> local_ips
                          zone == "in-addr.arpa." || zone == "ip6.arpa.";
     if (!reverse && primary_zone_.empty()) primary_zone_ = wire.substr(0, wire.size() - 1);
   }
-  std::stable_sort(zones_.begin(), zones_.end(),
-                   [](const Zone& a, const Zone& b) { return a.labels > b.labels; });
+  std::sort(zones_.begin(), zones_.end(),
+            [](const Zone& a, const Zone& b) { return a.labels > b.labels; });
   for (const auto& zone : config.fallthrough_zones) {
     const std::string wire = lower_wire(zone);
     fallthrough_zones_.push_back({wire, count_labels(wire)});
