@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 
-root = pathlib.Path(sys.argv[1])
+root = pathlib.Path(sys.argv[1]).resolve()
 fairlead = sys.argv[2]
 problems = []
 

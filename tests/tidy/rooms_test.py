@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 
-root = pathlib.Path(sys.argv[1])
+root = pathlib.Path(sys.argv[1]).resolve()
 problems = []
 
 # What a room may include. More specific folders win over their room.
@@ -94,7 +94,8 @@ def check_sizes(path, lines):
     if len(lines) > 800:
         problems.append(f"{name(path)}: {len(lines)} lines, at most 800")
     for number, line in enumerate(lines, 1):
-        if len(line) > 100 and "http" not in line and 'R"' not in line:
+        text = name(path).startswith("tests/") and '"' in line  # tables of bytes and documents
+        if len(line) > 100 and "http" not in line and not text:
             problems.append(f"{name(path)}:{number}: {len(line)} characters, at most 100")
 
 
@@ -109,7 +110,7 @@ def check_functions(path, lines):
                                       line):
                 indent = len(line) - len(line.lstrip())
                 start = (number, indent, line.strip())
-        elif re.match(r" {%d}\}" % start[1], line) and len(line) - len(line.lstrip()) == start[1]:
+        elif line.lstrip().startswith("}") and len(line) - len(line.lstrip()) <= start[1]:
             length = number - start[0] + 1
             if length > 70:
                 problems.append(f"{name(path)}:{start[0]}: function of {length} lines, at most 70")
