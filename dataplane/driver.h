@@ -15,8 +15,8 @@ namespace fairlead::dataplane {
 
 struct ApplyReport {
   size_t services_changed = 0;
-  size_t writes = 0;                 // kernel map writes or rules sent
-  std::vector<std::string> errors;   // what the kernel still lacks, and why; empty: in sync
+  size_t writes = 0;                // kernel map writes or rules sent
+  std::vector<std::string> errors;  // what the kernel still lacks, and why; empty: in sync
   bool ok() const { return errors.empty(); }
 };
 
@@ -25,15 +25,15 @@ struct ApplyReport {
 class Driver {
  public:
   virtual ~Driver() = default;
-  virtual std::string_view mode() const = 0;              // "ebpf", "nftables"
+  virtual std::string_view mode() const = 0;  // "ebpf", "nftables"
   virtual Result<void> start() = 0;
   // `changed` names the entries that differ from the last table that was applied; everything is
   // compared when `full`. Writes that fail are kept and tried again by the next apply().
   virtual ApplyReport apply(const ServiceTable& table, const std::set<api::ObjectKey>& changed,
                             bool full) = 0;
-  virtual ApplyReport retry() { return {}; }              // pending failed writes only
-  virtual std::string dump() const = 0;                   // what the kernel holds, read back
-  virtual Result<void> cleanup() = 0;                     // removes everything it ever made
+  virtual ApplyReport retry() { return {}; }  // pending failed writes only
+  virtual std::string dump() const = 0;       // what the kernel holds, read back
+  virtual Result<void> cleanup() = 0;         // removes everything it ever made
 };
 
 }  // namespace fairlead::dataplane

@@ -63,10 +63,10 @@ start_servers() {
     --healthz-listen 127.0.0.1:$((base + 2)) --metrics-listen 127.0.0.1:$((base + 3)) \
     --log-level error > "$work/fairlead.log" 2>&1 &
   fairlead=$!
-  pids+=($fairlead)
+  pids+=("$fairlead")
   "$(command -v unbound || echo /usr/sbin/unbound)" -d -c "$work/unbound.conf" > "$work/unbound.log" 2>&1 &
   unbound=$!
-  pids+=($unbound)
+  pids+=("$unbound")
   wait_for "$base" fairlead
   wait_for $((base + 1)) unbound
 }

@@ -88,7 +88,7 @@ spec:
 YAML
 
 "$nginx" -p "$dir" -c "$dir/origin.conf" 2> "$dir/origin.out" & pids+=($!)
-"$nginx" -p "$dir" -c "$dir/proxy.conf" 2> "$dir/proxy.out" & nginx_pid=$!; pids+=($nginx_pid)
+"$nginx" -p "$dir" -c "$dir/proxy.conf" 2> "$dir/proxy.out" & nginx_pid=$!; pids+=("$nginx_pid")
 if [ -n "${ENGINE:-}" ]; then
   "$build/bench/bench_proxy" 127.0.0.1:$fairlead_port 127.0.0.1:$origin_port "$dir/fairlead-access.log" \
     2> "$dir/fairlead.out" & fairlead_pid=$!
@@ -97,11 +97,11 @@ else
     --ingress-http 127.0.0.1:$fairlead_port --ingress-https "" --ingress-workers 1 \
     --access-log "$dir/fairlead-access.log" ${AGENT_FLAGS:-} > "$dir/fairlead.out" 2>&1 & fairlead_pid=$!
 fi
-pids+=($fairlead_pid)
+pids+=("$fairlead_pid")
 
 answers() { curl --silent --fail --max-time 2 -H 'Host: bench.test' "http://127.0.0.1:$1/file" | cmp --silent - "$dir/www/file"; }
 for port in $origin_port $nginx_port $fairlead_port; do
-  for attempt in $(seq 100); do answers $port && break; sleep 0.1; done
+  for _ in $(seq 100); do answers $port && break; sleep 0.1; done
   answers $port || { echo "against_nginx: nothing good on port $port" >&2; cat "$dir"/*.out "$dir"/*.err >&2; exit 1; }
 done
 
@@ -126,7 +126,7 @@ summary() {  # FILE: median, lowest, highest of its first column
 }
 
 measure $nginx_pid $nginx_port > /dev/null; measure $fairlead_pid $fairlead_port > /dev/null  # warm up
-for round in $(seq "$rounds"); do
+for _ in $(seq "$rounds"); do
   measure $nginx_pid $nginx_port >> "$dir/nginx.txt"
   measure $fairlead_pid $fairlead_port >> "$dir/fairlead.txt"
 done
