@@ -1,4 +1,6 @@
+#include <fcntl.h>
 #include <sqlite3.h>
+#include <unistd.h>
 
 #include <cstring>
 
@@ -70,6 +72,10 @@ class SqliteLog final : public StoreLog {
 };
 
 Result<void> SqliteLog::open() {
+  // Secrets are in it: a new file is private, and SQLite gives its journal the same mode. Never
+  // open and close an existing one here: that would drop the locks this process may hold on it.
+  if (int file = ::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600); file >= 0)
+    ::close(file);
   if (sqlite3_open_v2(path_.c_str(), &db_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr) !=
       SQLITE_OK)
     return trouble("open");

@@ -179,12 +179,9 @@ void Writer::patch(Target target, PatchType type, const json::value& patch, Writ
   update.old = document_of(*update.head);
   Result<json::value> patched =
       rules_.apply_patch(type, update.old, patch, row.group_version(), row.kind);
-  if (!patched) {
-    ApiError error = invalid(row, update.target.name, {});
-    error.message = cat(row.group_kind(), " \"", update.target.name,
-                        "\" cannot be patched: ", patched.error().message);
-    return done(std::unexpected(std::move(error)));
-  }
+  if (!patched)
+    return done(std::unexpected(invalid(
+        row, update.target.name, {{"patch", "FieldValueInvalid", patched.error().message}})));
   update.document = *std::move(patched);
   if (auto checked =
           check_body(update.target, update.document, update.options, update.result.warnings);
