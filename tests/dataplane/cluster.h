@@ -9,6 +9,7 @@
 #include "api/snapshot.h"
 #include "base/result.h"
 #include "dataplane/service_table.h"
+#include "tests/dataplane/big_cluster.h"
 
 namespace fairlead::dataplane {
 
@@ -39,10 +40,5 @@ class RandomCluster {
   std::mt19937 random_;
   api::SnapshotBuilder builder_;
 };
-
-// `services` ClusterIP services of one port, with `endpoints` backends each: for sizes.
-api::SnapshotBuilder::Tick big_cluster(api::SnapshotBuilder& builder, uint32_t services,
-                                       uint32_t endpoints);
-api::EndpointSlice big_slice(uint32_t service, uint32_t endpoints);
 
 }  // namespace fairlead::dataplane
