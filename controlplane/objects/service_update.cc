@@ -99,7 +99,7 @@ void drop_for_type(const json::object& old, json::object& spec) {
     drop(was_balanced, is_balanced, field);
   drop(needs_health_check_port(old), needs_health_check_port(spec), "healthCheckNodePort");
   drop(externally_accessible(old), externally_accessible(spec), "externalTrafficPolicy");
-  drop(!had_ip, has_ip, "externalName");
+  drop(!had_ip, !has_ip, "externalName");
   if (!may_have_node_ports(old) || may_have_node_ports(spec)) return;
   json::value* ports = spec.if_contains("ports");
   if (ports == nullptr || !ports->is_array()) return;
