@@ -10,7 +10,7 @@ namespace {
 
 // Raised with every change of what base_commands() or chain_commands() say, so that a table of
 // another version is replaced and not taken over.
-constexpr int layout_version = 2;
+constexpr int layout_version = 3;
 
 char family_digit(bool ipv6) { return ipv6 ? '6' : '4'; }
 constexpr Protocol all_protocols[] = {Protocol::tcp, Protocol::udp, Protocol::sctp};
@@ -157,11 +157,16 @@ std::string Layout::chain_commands(const ChainKey& key) const {
     case Action::policy_drop:
       return {};
   }
-  const std::string offset =
-      key.action == Action::outside ? cat(" offset ", outside_slot_base) : "";
-  append(out, cat(head, "dnat ", ip, " to ", ip, " daddr . ", protocol_word(key.protocol),
-                  " dport . numgen random mod ", key.count, offset, " map @",
-                  backends_map(key.protocol, key.ipv6), "\n"));
+  const uint32_t base = key.action == Action::outside ? outside_slot_base : 0;
+  const auto choose = [&](uint32_t slots) {
+    return cat(head, "dnat ", ip, " to ", ip, " daddr . ", protocol_word(key.protocol),
+               " dport . numgen random mod ", slots, base == 0 ? "" : cat(" offset ", base),
+               " map @", backends_map(key.protocol, key.ipv6), "\n");
+  };
+  append(out, choose(key.count));
+  // A packet may have found this chain before a transaction and look its slot up after it, when the
+  // Service has fewer: the first slot is always there.
+  if (key.count > 1) append(out, choose(1));
   return out;
 }
 
