@@ -132,7 +132,8 @@ Resource endpoint_slice_row() {
       .schema = "io.k8s.api.discovery.v1.EndpointSlice",
       .verbs = kAllVerbs,
       .columns = {kName, {.name = "AddressType"}, {.name = "Ports"}, {.name = "Endpoints"}, kAge},
-      .has_generation = true};
+      .has_generation = true,
+      .old_version = "v1beta1"};
 }
 
 Resource ingress_row() {
@@ -271,7 +272,9 @@ ResourceTable::ResourceTable()
 const Resource* ResourceTable::find(std::string_view group, std::string_view version,
                                     std::string_view plural) const {
   for (const Resource& row : rows_)
-    if (row.plural == plural && row.group == group && row.version == version) return &row;
+    if (row.plural == plural && row.group == group && !version.empty() &&
+        (row.version == version || row.old_version == version))
+      return &row;
   return nullptr;
 }
 

@@ -46,12 +46,13 @@ struct Resource {
   std::vector<Subresource> subresources = {};
   std::vector<Column> columns = {};
   std::vector<SelectableField> fields = {};
-  bool has_generation = false;    // metadata.generation counts changes of the spec
-  bool graceful = false;          // deletion waits for a node agent (pods)
-  bool returns_deleted = false;   // DELETE answers with the object instead of a Status
-  bool create_on_update = false;  // PUT of an absent object creates it
-  bool version_required = false;  // PUT without resourceVersion is refused
-  uint32_t ttl_s = 0;             // objects older than this are dropped; 0: never
+  bool has_generation = false;        // metadata.generation counts changes of the spec
+  bool graceful = false;              // deletion waits for a node agent (pods)
+  bool returns_deleted = false;       // DELETE answers with the object instead of a Status
+  bool create_on_update = false;      // PUT of an absent object creates it
+  bool version_required = false;      // PUT without resourceVersion is refused
+  std::string_view old_version = {};  // of the same shape, for reading by old clients: "v1beta1"
+  uint32_t ttl_s = 0;                 // objects older than this are dropped; 0: never
 
   std::string group_version() const;   // "v1", "discovery.k8s.io/v1": the apiVersion
   std::string group_resource() const;  // "pods", "ingresses.networking.k8s.io": for messages
@@ -67,6 +68,7 @@ class ResourceTable {
   ResourceTable();  // the built-in kinds
 
   std::span<const Resource> all() const { return rows_; }
+  // By its version or its old version.
   const Resource* find(std::string_view group, std::string_view version,
                        std::string_view plural) const;
   const Resource* find_kind(std::string_view api_version, std::string_view kind) const;

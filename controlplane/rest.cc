@@ -77,6 +77,7 @@ void Api::handle(net::HttpRequest request, std::unique_ptr<net::Responder> respo
   Outcome<View> view = negotiate(asked.headers.get("Accept"), exchange->query);
   if (!view) return reply(*exchange, view.error());
   exchange->view = *view;
+  exchange->view.old_version = resource->old_version;
   serve_resource(std::move(exchange));
 }
 

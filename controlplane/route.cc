@@ -38,6 +38,7 @@ Outcome<std::monostate> check_verb(const Route& route, std::string_view method) 
     bool on_one = verb == "get" || verb == "update" || verb == "patch" || verb == "delete";
     if (route.name.empty() ? on_one : verb == "create") known = false;
   }
+  if (route.old_version && verb != "get" && verb != "list" && verb != "watch") known = false;
   if (!known || verb.empty()) return std::unexpected(method_not_allowed(method));
   return {};
 }
@@ -56,6 +57,7 @@ Outcome<Route> parse_rest(const ResourceTable& table, std::string_view group,
   if (route.resource == nullptr || rest.size() > 3 ||
       (!route.ns.empty() && !route.resource->namespaced))
     return std::unexpected(unknown_path());
+  route.old_version = route.resource->version != version;
   if (rest.size() > 1) route.name = rest[1];
   if (rest.size() > 2) route.subresource = rest[2];
   return route;

@@ -27,10 +27,11 @@ class Query {
 
 struct Route {
   const Resource* resource = nullptr;
-  std::string ns;           // "" = every namespace, or a cluster-scoped resource
-  std::string name;         // "" = the collection
-  std::string subresource;  // "status"
-  std::string_view verb;    // get, list, watch, create, update, patch, delete, deletecollection
+  std::string ns;            // "" = every namespace, or a cluster-scoped resource
+  std::string name;          // "" = the collection
+  std::string subresource;   // "status"
+  bool old_version = false;  // asked for by Resource::old_version: to be read only
+  std::string_view verb;     // get, list, watch, create, update, patch, delete, deletecollection
 };
 
 // nullopt: the path is not below a served group version (discovery, health, ... or unknown).

@@ -82,6 +82,18 @@ json::object list_metadata(const ListPage& page) {
   return out;
 }
 
+// Texts say the stored version. A quote inside a JSON string is escaped, so this is never part of
+// somebody's data.
+std::string say_version(const View& view, const Resource& resource, std::string text) {
+  if (!view.old_version) return text;
+  const std::string stored = cat("\"apiVersion\":\"", resource.group, "/", resource.version, "\"");
+  const std::string wanted =
+      cat("\"apiVersion\":\"", resource.group, "/", resource.old_version, "\"");
+  for (size_t at = 0; (at = text.find(stored, at)) != std::string::npos; at += wanted.size())
+    text.replace(at, stored.size(), wanted);
+  return text;
+}
+
 std::string event_line(EventType type, std::string_view object) {
   std::string out;
   out.reserve(object.size() + 40);
@@ -159,7 +171,7 @@ std::string_view to_string(EventType type) {
 
 std::string render_object(const View& view, const Resource& resource, const StoredObject& object,
                           WallTime now) {
-  if (view.form == View::Form::object) return object.text;
+  if (view.form == View::Form::object) return say_version(view, resource, object.text);
   if (view.form == View::Form::metadata)
     return json::serialize(metadata_only(view, parsed(object)));
   json::object out = table(view, resource, true);
@@ -170,7 +182,8 @@ std::string render_object(const View& view, const Resource& resource, const Stor
 
 std::string render_list(const View& view, const Resource& resource, const ListPage& page,
                         WallTime now) {
-  if (view.form == View::Form::object) return object_list(resource, page);
+  if (view.form == View::Form::object)
+    return say_version(view, resource, object_list(resource, page));
   json::array rows;
   rows.reserve(page.items.size());
   bool as_table = view.form == View::Form::table;
@@ -218,7 +231,7 @@ std::string render_bookmark(const View& view, const Resource& resource, uint64_t
     json::array cells(resource.columns.size(), nullptr);
     out["rows"] = json::array{json::object{{"cells", cells}, {"object", partial}}};
   }
-  return event_line(EventType::bookmark, json::serialize(out));
+  return event_line(EventType::bookmark, say_version(view, resource, json::serialize(out)));
 }
 
 std::string render_error(const ApiError& error) {

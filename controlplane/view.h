@@ -21,6 +21,7 @@ struct View {
   Form form = Form::object;
   std::string_view version = "v1";  // of meta.k8s.io, for tables and metadata
   Include include = Include::metadata;
+  bool old_version = false;  // whole objects say Resource::old_version
 
   friend bool operator==(const View&, const View&) = default;
 };

@@ -55,6 +55,18 @@ TEST_F(RestReadTest, TheClusterBeginsWithItsNamespacesAndTheApiService) {
   EXPECT_THAT(endpoints.body, HasSubstr(R"("ip":"192.0.2.1")"));
 }
 
+TEST_F(RestReadTest, OldClientsReadEndpointSlicesInTheirVersion) {
+  std::string path = "/apis/discovery.k8s.io/v1beta1/namespaces/default/endpointslices";
+  Answer one = rig.call(cat("GET ", path, "/kubernetes"));
+  EXPECT_EQ(one.text("apiVersion"), "discovery.k8s.io/v1beta1");
+  Answer list = rig.call(cat("GET ", path));
+  EXPECT_EQ(list.text("apiVersion"), "discovery.k8s.io/v1beta1");
+  EXPECT_THAT(list.body, testing::Not(HasSubstr("k8s.io/v1\"")));
+  auto stream = rig.watch(cat(path, "?watch=true"));
+  EXPECT_THAT(stream->body, HasSubstr(R"("apiVersion":"discovery.k8s.io/v1beta1")"));
+  EXPECT_EQ(rig.call(cat("DELETE ", path, "/kubernetes")).status, 405);
+}
+
 TEST_F(RestReadTest, BootstrapRunsAgainWithoutAChange) {
   auto disk = std::make_shared<FakeDisk>();
   uint64_t first = RestRig(disk).start;
