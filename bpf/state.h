@@ -22,7 +22,8 @@
   } map_name SEC(".maps")
 
 // Sizes that options set are replaced by the loader.
-MAP(frontends, BPF_MAP_TYPE_HASH, struct fl_frontend_key, struct fl_frontend, 65536, 0);
+MAP(frontends, BPF_MAP_TYPE_HASH, struct fl_frontend_key, struct fl_frontend, 65536,
+    BPF_F_NO_PREALLOC);
 MAP(backends, BPF_MAP_TYPE_HASH, struct fl_backend_key, struct fl_backend, 262144,
     BPF_F_NO_PREALLOC);
 MAP(node_ips, BPF_MAP_TYPE_HASH, struct fl_ip, __u32, FL_MAX_NODE_IPS, BPF_F_NO_PREALLOC);

@@ -175,7 +175,7 @@ static_assert(offsetof(struct fl_config, flags) == 44, "no padding");
 enum {
   FL_MAX_NODE_IPS = 1024,
   FL_MAX_POD_CIDRS = 1024,
-  FL_MAX_REVERSE = 262144,
-  FL_MAX_STICKY = 65536,
+  FL_MAX_REVERSE = 131072,
+  FL_MAX_STICKY = 16384,
   FL_MAX_FRAGMENTS = 8192,
 };

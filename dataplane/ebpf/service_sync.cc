@@ -135,17 +135,17 @@ void ServiceSync::claim(const api::ObjectKey& owner, const ServiceEntry& entry,
     }
     claim_frontends(owner, port, rule);
     if (rule.frontends.empty()) continue;
-    rule.id = choose_id(rule, before);
-    id_owner_[rule.id] = owner;
-    round.touched.insert(rule.id);
     Target target{
         .owner = owner, .rule = nullptr, .backends = {}, .drop = port.if_empty == NoBackend::drop};
     std::set<std::pair<Ip, uint16_t>> unique;
     for (const Backend& backend : port.backends) {
       if (!unique.emplace(backend.ip, backend.port).second) continue;
       target.backends.push_back(to_map(backend));
-      target.backends.back().service = rule.id;
     }
+    rule.id = choose_id(rule, before, target.backends);
+    for (fl_backend& backend : target.backends) backend.service = rule.id;
+    id_owner_[rule.id] = owner;
+    round.touched.insert(rule.id);
     rules.push_back(std::move(rule));
     targets.push_back(std::move(target));
   }
@@ -170,26 +170,41 @@ void ServiceSync::claim_frontends(const api::ObjectKey& owner, const PortRule& p
   }
 }
 
+bool ServiceSync::reaches_others(uint32_t id, const Rule& rule) const {
+  auto service = kernel_.find(id);
+  if (service == kernel_.end()) return false;
+  for (const fl_frontend_key& key : service->second.frontends) {
+    bool ours = std::any_of(rule.frontends.begin(), rule.frontends.end(),
+                            [&](const fl_frontend_key& own) { return same_bytes(own, key); });
+    if (!ours) return true;
+  }
+  return false;
+}
+
+bool ServiceSync::holds_exactly(uint32_t id, const std::vector<fl_backend>& backends) const {
+  auto service = kernel_.find(id);
+  if (service == kernel_.end()) return false;
+  std::set<std::pair<Ip, uint16_t>> held, wanted;
+  for (const fl_backend& slot : service->second.slots) {
+    if (slot.service != 0) held.emplace(from_map(slot.ip), slot.port);
+  }
+  for (const fl_backend& backend : backends) wanted.emplace(from_map(backend.ip), backend.port);
+  return held == wanted;
+}
+
 // An id is kept when all that points at it stays with this rule: its slots are about to become this
-// rule's backends, and no frontend of another service may see them.
-uint32_t ServiceSync::choose_id(const Rule& rule, const std::vector<Rule>& before) {
-  auto only_ours = [&](uint32_t id) {
-    auto service = kernel_.find(id);
-    if (service == kernel_.end()) return true;
-    return std::all_of(service->second.frontends.begin(), service->second.frontends.end(),
-                       [&](const fl_frontend_key& key) {
-                         return std::any_of(
-                             rule.frontends.begin(), rule.frontends.end(),
-                             [&](const fl_frontend_key& own) { return same_bytes(own, key); });
-                       });
+// rule's backends, and an address that goes over to another service must not see them.
+uint32_t ServiceSync::choose_id(const Rule& rule, const std::vector<Rule>& before,
+                                const std::vector<fl_backend>& backends) {
+  auto may_keep = [&](uint32_t id) {
+    return !id_owner_.contains(id) && (!reaches_others(id, rule) || holds_exactly(id, backends));
   };
   for (const Rule& old : before) {
-    if (old.name == rule.name && !id_owner_.contains(old.id)) return old.id;
+    if (old.name == rule.name && may_keep(old.id)) return old.id;
   }
   for (const fl_frontend_key& key : rule.frontends) {
     auto held = frontends_.find(key);
-    if (held == frontends_.end() || id_owner_.contains(held->second.service)) continue;
-    if (only_ours(held->second.service)) return held->second.service;
+    if (held != frontends_.end() && may_keep(held->second.service)) return held->second.service;
   }
   while (next_id_ == 0 || kernel_.contains(next_id_) || id_owner_.contains(next_id_)) ++next_id_;
   return next_id_++;

@@ -80,7 +80,10 @@ class ServiceSync {
   void claim(const api::ObjectKey& owner, const ServiceEntry& entry,
              const std::vector<Rule>& before, Round& round);
   void claim_frontends(const api::ObjectKey& owner, const PortRule& port, Rule& rule);
-  uint32_t choose_id(const Rule& rule, const std::vector<Rule>& before);
+  uint32_t choose_id(const Rule& rule, const std::vector<Rule>& before,
+                     const std::vector<fl_backend>& backends);
+  bool reaches_others(uint32_t id, const Rule& rule) const;
+  bool holds_exactly(uint32_t id, const std::vector<fl_backend>& backends) const;
   void plan_slots(const Target& target, size_t index, std::vector<SlotWrite>& plan) const;
   void write_slots(Round& round);
   void write_frontends(Round& round);
