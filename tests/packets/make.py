@@ -1,0 +1,314 @@
+#!/usr/bin/env python3
+"""Writes the packet files beside it: each case says what it means here, in addresses and ports, and
+becomes bytes there, with every checksum computed afresh. usage: make.py"""
+import ipaddress
+import pathlib
+import struct
+
+HERE = pathlib.Path(__file__).parent
+CLIENT, NODE, POD, BACKEND, VIP = "192.0.2.9", "192.0.2.1", "10.1.2.2", "10.1.1.2", "10.96.0.10"
+CLIENT6, NODE6, POD6, BACKEND6, VIP6 = "fd02::9", "fd02::1", "fd01::2:2", "fd01::1:2", "fd96::10"
+ROUTER, ROUTER6 = "192.0.2.254", "fd02::254"
+MASQ = 20000  # the only masquerade port of the test
+ETHERNET = bytes.fromhex("020000000001" "020000000002")
+SERVICES = f"""node {NODE}
+node {NODE6}
+pods 10.1.0.0/16
+pods fd01::/48
+default/web TCP {VIP}:80,node:30080 -> {BACKEND}:8080
+default/web6 TCP [{VIP6}]:80,node6:30080 -> [{BACKEND6}]:8080
+default/dns UDP {VIP}:53,node:30053 -> {BACKEND}:8053
+default/dns6 UDP [{VIP6}]:53,node6:30053 -> [{BACKEND6}]:8053
+default/none TCP 10.96.0.11:80 ->
+default/none6 TCP [fd96::11]:80 ->
+default/none-udp UDP 10.96.0.11:53 ->
+default/none-udp6 UDP [fd96::11]:53 ->
+default/policy TCP 10.96.0.12:80 -> drop
+"""
+
+
+def checksum(data):
+    if len(data) % 2:
+        data += b"\0"
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+
+
+def ip(address):
+    return ipaddress.ip_address(address).packed
+
+
+def pseudo(src, dst, protocol, length):
+    if len(ip(src)) == 4:
+        return ip(src) + ip(dst) + struct.pack("!BBH", 0, protocol, length)
+    return ip(src) + ip(dst) + struct.pack("!II", length, protocol)
+
+
+def tcp(src, dst, sport, dport, flags, seq=1000, ack=0, payload=b""):
+    def build(check):
+        return struct.pack("!HHIIBBHHH", sport, dport, seq, ack, 0x50, flags, 0, check, 0) + payload
+    return build(checksum(pseudo(src, dst, 6, 20 + len(payload)) + build(0)))
+
+
+def udp(src, dst, sport, dport, payload=b"query", check=None, length=None):
+    length = length or 8 + len(payload)
+
+    def build(value):
+        return struct.pack("!HHHH", sport, dport, length, value) + payload
+    if check is None:
+        check = checksum(pseudo(src, dst, 17, length) + build(0)) or 0xffff
+    return build(check)
+
+
+def ip4(src, dst, protocol, payload, options=b"", fragment=0, ident=7, ttl=63):
+    words = 5 + len(options) // 4
+
+    def build(check):
+        return struct.pack("!BBHHHBBH4s4s", 0x40 | words, 0, words * 4 + len(payload), ident,
+                           fragment, ttl, protocol, check, ip(src), ip(dst)) + options
+    return build(checksum(build(0))) + payload
+
+
+def ip6(src, dst, protocol, payload, hops=63):
+    return struct.pack("!IHBB16s16s", 6 << 28, len(payload), protocol, hops, ip(src),
+                       ip(dst)) + payload
+
+
+def packet(src, dst, protocol, payload, **more):
+    return (ip4 if len(ip(src)) == 4 else ip6)(src, dst, protocol, payload, **more)
+
+
+def frame(datagram):
+    return ETHERNET + (b"\x08\0" if datagram[0] >> 4 == 4 else b"\x86\xdd") + datagram
+
+
+def answer(datagram):
+    return ETHERNET[6:12] + ETHERNET[:6] + frame(datagram)[12:]
+
+
+def tcp_packet(src, dst, sport, dport, flags=2, **more):
+    return packet(src, dst, 6, tcp(src, dst, sport, dport, flags, **more))
+
+
+def udp_packet(src, dst, sport, dport, **more):
+    return packet(src, dst, 17, udp(src, dst, sport, dport, **more))
+
+
+def icmp(src, dst, kind, code, rest, inner):
+    v6 = len(ip(src)) == 16
+
+    def build(check):
+        return struct.pack("!BBHI", kind, code, check, rest) + inner
+    head = pseudo(src, dst, 58, 8 + len(inner)) if v6 else b""
+    return packet(src, dst, 58 if v6 else 1, build(checksum(head + build(0))))
+
+
+def requoted(datagram, src, dst, sport, dport):
+    """The datagram with other addresses and ports; its TCP or UDP checksum stays as it was."""
+    if datagram[0] >> 4 == 4:
+        head = ip4(src, dst, datagram[9], b"", ident=7, ttl=datagram[8])
+        head = head[:2] + datagram[2:10] + b"\0\0" + head[12:]
+        head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
+        return head + struct.pack("!HH", sport, dport) + datagram[24:]
+    return datagram[:8] + ip(src) + ip(dst) + struct.pack("!HH", sport, dport) + datagram[44:]
+
+
+def lines(data):
+    text = data.hex()
+    return "".join(f"  {text[i:i + 64]}\n" for i in range(0, len(text), 64))
+
+
+class Case:
+    def __init__(self, name, about):
+        self.name, self.text = name, f"# {about}\n{SERVICES}\n"
+
+    def step(self, hook, what, before, verdict="ok", after=None):
+        self.text += f"{hook} # {what}\n{lines(before)}"
+        self.text += f"{verdict}\n" if after is None else f"{verdict}\n{lines(after)}"
+        self.text += "\n"
+
+    def same(self, hook, what, data):
+        self.step(hook, what, data, "same")
+
+    def write(self):
+        (HERE / f"{self.name}.txt").write_text(self.text.rstrip("\n") + "\n")
+
+
+def node_port(name, about, client, node, backend, make, port, backend_port):
+    case = Case(name, about)
+    case.step("ingress", "the client's first packet", frame(make(client, node, 40000, port)), "ok",
+              frame(make(client, backend, 40000, backend_port)))
+    case.step("egress", "on its way to the backend it becomes the node's",
+              frame(make(client, backend, 40000, backend_port)), "ok",
+              frame(make(node, backend, MASQ, backend_port)))
+    case.step("ingress", "the answer is the client's again",
+              frame(make(backend, node, backend_port, MASQ)), "ok",
+              frame(make(backend, client, backend_port, 40000)))
+    case.step("egress", "and comes from where the client sent to",
+              frame(make(backend, client, backend_port, 40000)), "ok",
+              frame(make(node, client, port, 40000)))
+    case.step("ingress", "the second packet", frame(make(client, node, 40000, port)), "ok",
+              frame(make(client, backend, 40000, backend_port)))
+    case.write()
+
+
+def cluster_ip():
+    case = Case("cluster_ip", "A pod of this node is not masqueraded; UDP keeps \"no checksum\".")
+    for pod, vip, backend in ((POD, VIP, BACKEND), (POD6, VIP6, BACKEND6)):
+        case.step("ingress", "to the service", frame(udp_packet(pod, vip, 5000, 53)), "ok",
+                  frame(udp_packet(pod, backend, 5000, 8053)))
+        case.same("egress", "nothing to do on the way out",
+                  frame(udp_packet(pod, backend, 5000, 8053)))
+        case.step("egress", "the answer", frame(udp_packet(backend, pod, 8053, 5000)), "ok",
+                  frame(udp_packet(vip, pod, 53, 5000)))
+    case.step("ingress", "no checksum", frame(udp_packet(POD, VIP, 5001, 53, check=0)), "ok",
+              frame(udp_packet(POD, BACKEND, 5001, 8053, check=0)))
+    case.step("ingress", "hairpin", frame(udp_packet(BACKEND, VIP, 5002, 53)), "ok",
+              frame(udp_packet(BACKEND, BACKEND, 5002, 8053)))
+    case.step("egress", "a backend that reaches itself is masqueraded",
+              frame(udp_packet(BACKEND, BACKEND, 5002, 8053)), "ok",
+              frame(udp_packet(NODE, BACKEND, MASQ, 8053)))
+    case.write()
+
+
+def options():
+    case = Case("options", "IPv4 options and IPv6 extension headers are stepped over.")
+    nops = bytes([1, 1, 1, 0])
+    case.step("ingress", "IPv4 with options",
+              frame(ip4(POD, VIP, 6, tcp(POD, VIP, 5000, 80, 2), options=nops)), "ok",
+              frame(ip4(POD, BACKEND, 6, tcp(POD, BACKEND, 5000, 8080, 2), options=nops)))
+    hop = bytes([6, 0, 1, 4, 0, 0, 0, 0])
+    both = bytes([60, 0, 1, 4, 0, 0, 0, 0]) + hop
+    for name, extension, first in (("hop-by-hop", hop, 0), ("hop-by-hop, destination", both, 0)):
+        port = 5000 + len(extension)
+        case.step("ingress", name,
+                  frame(ip6(POD6, VIP6, first, extension + tcp(POD6, VIP6, port, 80, 2))), "ok",
+                  frame(ip6(POD6, BACKEND6, first,
+                            extension + tcp(POD6, BACKEND6, port, 8080, 2))))
+    endless = b"".join(bytes([60, 0, 1, 4, 0, 0, 0, 0]) for _ in range(7))
+    case.same("ingress", "too many extension headers",
+              frame(ip6(POD6, VIP6, 60, endless + hop + tcp(POD6, VIP6, 5900, 80, 2))))
+    case.write()
+
+
+def fragments():
+    case = Case("fragments", "Later fragments follow the first one, which has the ports.")
+    payload, more = bytes(range(64)), 0x2000
+
+    def whole(src, dst, sport, dport):
+        return udp(src, dst, sport, dport, payload=payload)
+    before, after = whole(POD, VIP, 5000, 53), whole(POD, BACKEND, 5000, 8053)
+    case.same("ingress", "a later one that comes first passes as it is",
+              frame(ip4(POD, VIP, 17, before[40:], fragment=5, ident=99)))
+    case.step("ingress", "first", frame(ip4(POD, VIP, 17, before[:40], fragment=more)), "ok",
+              frame(ip4(POD, BACKEND, 17, after[:40], fragment=more)))
+    case.step("ingress", "later", frame(ip4(POD, VIP, 17, before[40:], fragment=5)), "ok",
+              frame(ip4(POD, BACKEND, 17, after[40:], fragment=5)))
+    before, after = whole(POD6, VIP6, 5000, 53), whole(POD6, BACKEND6, 5000, 8053)
+
+    def header(offset, last):
+        return struct.pack("!BBHI", 17, 0, offset << 3 | (0 if last else 1), 0x1234)
+    case.step("ingress", "first, IPv6", frame(ip6(POD6, VIP6, 44, header(0, False) + before[:40])),
+              "ok", frame(ip6(POD6, BACKEND6, 44, header(0, False) + after[:40])))
+    case.step("ingress", "later, IPv6", frame(ip6(POD6, VIP6, 44, header(5, True) + before[40:])),
+              "ok", frame(ip6(POD6, BACKEND6, 44, header(5, True) + after[40:])))
+    case.write()
+
+
+def truncated():
+    case = Case("truncated", "What ends too early, or is something else, passes as it is.")
+    full = frame(tcp_packet(POD, VIP, 5000, 80))
+    for length in (34, 36, 37):  # test_run itself wants a whole IP header
+        case.same("ingress", f"IPv4 TCP, {length} bytes", full[:length])
+    full6 = frame(tcp_packet(POD6, VIP6, 5000, 80))
+    for length in (54, 56, 57):
+        case.same("ingress", f"IPv6 TCP, {length} bytes", full6[:length])
+    case.same("ingress", "an IPv4 header length of 16", full[:14] + b"\x44" + full[15:])
+    case.same("ingress", "version 5 in an IPv4 frame", full[:14] + b"\x55" + full[15:])
+    case.same("ingress", "ARP", ETHERNET + b"\x08\x06" + bytes(28))
+    case.same("ingress", "ping", frame(icmp(POD, VIP, 8, 0, 1, b"payload ")))
+    case.same("ingress", "an error about half a header",
+              frame(icmp(ROUTER, NODE, 3, 1, 0, tcp_packet(NODE, BACKEND, MASQ, 8080)[:18])))
+    case.same("ingress", "an error about an error", frame(icmp(
+        ROUTER, NODE, 3, 1, 0, icmp(NODE, BACKEND, 3, 1, 0, b"x" * 28))))
+    case.same("ingress", "another port of the service", frame(tcp_packet(POD, VIP, 5000, 81)))
+    case.same("ingress", "SCTP", frame(ip4(POD, VIP, 132, bytes(32))))
+    case.same("ingress", "a reset that belongs to nothing",
+              frame(tcp_packet(POD, VIP, 5000, 80, flags=4)))
+    case.write()
+
+
+def icmp_errors(name, client, node, backend, router, kind, code, rest):
+    case = Case(name, "Errors about translated packets reach the sender in its own terms.")
+    sent = tcp_packet(node, backend, MASQ, 8080)
+    case.step("ingress", "a connection", frame(tcp_packet(client, node, 40000, 30080)), "ok",
+              frame(tcp_packet(client, backend, 40000, 8080)))
+    case.step("egress", "masqueraded", frame(tcp_packet(client, backend, 40000, 8080)), "ok",
+              frame(sent))
+    inner = requoted(sent, client, backend, 40000, 8080)
+    case.step("ingress", "a router's error about what the node sent",
+              frame(icmp(router, node, kind, code, rest, sent)), "ok",
+              frame(icmp(router, client, kind, code, rest, inner)))
+    case.step("egress", "names the service when it leaves",
+              frame(icmp(router, client, kind, code, rest, inner)), "ok",
+              frame(icmp(router, client, kind, code, rest,
+                         requoted(inner, client, node, 40000, 30080))))
+    case.step("egress", "the backend's own error is the service's",
+              frame(icmp(backend, client, kind, code, rest, inner)), "ok",
+              frame(icmp(node, client, kind, code, rest,
+                         requoted(inner, client, node, 40000, 30080))))
+    reply = tcp_packet(node, client, 30080, 40000, flags=0x12)
+    back = requoted(reply, backend, client, 8080, 40000)
+    case.step("ingress", "an error about the answer", frame(icmp(router, node, kind, code, rest,
+                                                                reply)), "ok",
+              frame(icmp(router, backend, kind, code, rest, back)))
+    case.step("egress", "reaches the backend", frame(icmp(router, backend, kind, code, rest, back)),
+              "ok", frame(icmp(router, backend, kind, code, rest,
+                               requoted(back, backend, node, 8080, MASQ))))
+    case.write()
+
+
+def refused():
+    case = Case("refused", "A service without endpoints answers at once; one that has them, but "
+                           "not for this traffic, does not.")
+    for pod, vip in ((POD, "10.96.0.11"), (POD6, "fd96::11")):
+        v6 = ":" in vip
+        options = {"hops": 64} if v6 else {"ttl": 64, "ident": 0}
+        for what, flags, data, rst in (
+                ("SYN", 2, b"", {"flags": 0x14, "seq": 0, "ack": 1001}),
+                ("data", 0x18, b"hello", {"flags": 4, "seq": 77, "ack": 0}),
+                ("SYN with data", 2, b"hi", {"flags": 0x14, "seq": 0, "ack": 1003})):
+            before = tcp_packet(pod, vip, 5000, 80, flags, ack=77 if flags & 16 else 0,
+                                payload=data)
+            reply = packet(vip, pod, 6, tcp(vip, pod, 80, 5000, **rst), **options)
+            case.step("ingress", f"{what}: reset", frame(before), "redirect", answer(reply))
+        before = udp_packet(pod, vip, 5000, 53, payload=b"a longer question")
+        quoted = before[:48 if v6 else 28]
+        kind, code = (1, 4) if v6 else (3, 3)
+        reply = icmp(vip, pod, kind, code, 0, quoted)
+        reply = packet(vip, pod, 58 if v6 else 1, reply[40 if v6 else 20:], **options)
+        case.step("ingress", "datagram: port unreachable", frame(before), "redirect",
+                  answer(reply))
+    case.step("ingress", "policy", frame(tcp_packet(POD, "10.96.0.12", 5000, 80)), "drop")
+    case.step("ingress", "with IP options there is no answer",
+              frame(ip4(POD, "10.96.0.11", 6, tcp(POD, "10.96.0.11", 5000, 80, 2),
+                        options=b"\1\1\1\0")), "drop")
+    case.write()
+
+
+node_port("tcp4", "A NodePort over IPv4, there and back.", CLIENT, NODE, BACKEND, tcp_packet, 30080,
+          8080)
+node_port("tcp6", "A NodePort over IPv6, there and back.", CLIENT6, NODE6, BACKEND6, tcp_packet,
+          30080, 8080)
+node_port("udp4", "A NodePort over UDP and IPv4.", CLIENT, NODE, BACKEND, udp_packet, 30053, 8053)
+node_port("udp6", "A NodePort over UDP and IPv6.", CLIENT6, NODE6, BACKEND6, udp_packet, 30053,
+          8053)
+cluster_ip()
+options()
+fragments()
+truncated()
+icmp_errors("icmp4", CLIENT, NODE, BACKEND, ROUTER, 3, 4, 1400)
+icmp_errors("icmp6", CLIENT6, NODE6, BACKEND6, ROUTER6, 2, 0, 1400)
+refused()
