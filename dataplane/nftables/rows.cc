@@ -50,11 +50,10 @@ std::vector<std::pair<RowKey, Row>> rows_of(const NodeConfig& node, const Servic
       }
     }
   }
-  std::stable_sort(out.begin(), out.end(),
-                   [](const auto& a, const auto& b) { return a.first < b.first; });
-  const auto same = [](const auto& a, const auto& b) { return a.first == b.first; };
-  out.erase(std::unique(out.begin(), out.end(), same), out.end());
-  return out;
+  // Of rows with one key the first stays: map::emplace keeps what is there.
+  std::map<RowKey, Row> sorted;
+  for (auto& [key, row] : out) sorted.emplace(key, std::move(row));
+  return {sorted.begin(), sorted.end()};
 }
 
 std::vector<SocketAddress> assign_slots(const std::vector<SocketAddress>& current,

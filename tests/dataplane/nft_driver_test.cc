@@ -193,8 +193,8 @@ TEST_P(NftDriver, WhatOthersBreakIsRepaired) {
       "add rule inet fairlead prerouting drop\n",
       "delete element inet fairlead services4 { 10.96.0.1 . 6 . 80 }\n",
       "delete element inet fairlead tcp-backends4 { 10.96.0.1 . 80 . 0 }\n",
-      "delete element inet fairlead tcp-backends4 { 10.96.0.2 . 80 . 1 }\n"
-      "add element inet fairlead tcp-backends4 { 10.96.0.2 . 80 . 1 : 1.2.3.4 . 5 }\n",
+      ("delete element inet fairlead tcp-backends4 { 10.96.0.2 . 80 . 1 }\n"
+       "add element inet fairlead tcp-backends4 { 10.96.0.2 . 80 . 1 : 1.2.3.4 . 5 }\n"),
       "add element inet fairlead hairpin4 { 9.9.9.9 . 9.9.9.9 }\n",
       "delete chain inet fairlead layout-x\n",
   };
