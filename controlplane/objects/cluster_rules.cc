@@ -8,17 +8,16 @@ namespace fairlead::controlplane {
 namespace {
 
 void default_namespace(json::object& space) {
-  const std::string name(string_at(make_object(space, "metadata"), "name"));
-  if (!name.empty())
-    make_object(make_object(space, "metadata"), "labels")["kubernetes.io/metadata.name"] = name;
-  json::object& spec = make_object(space, "spec");
-  json::array& finalizers = make_array(spec, "finalizers");
-  bool deleting = has(make_object(space, "metadata"), "deletionTimestamp");
+  json::object& metadata = make_object(space, "metadata");
+  const std::string name(string_at(metadata, "name"));
+  const bool deleting = has(metadata, "deletionTimestamp");
+  if (!name.empty()) make_object(metadata, "labels")["kubernetes.io/metadata.name"] = name;
+  default_to(make_object(space, "status"), "phase", "Active");
+  json::array& finalizers = make_array(make_object(space, "spec"), "finalizers");
   bool present = false;
   for (const json::value& item : finalizers) present = present || item == "kubernetes";
   // While it is being deleted only the finalize subresource decides.
   if (!present && !deleting) finalizers.emplace_back("kubernetes");
-  default_to(make_object(space, "status"), "phase", "Active");
 }
 
 void carry_over_namespace(const json::object& old, json::object& space) {
@@ -33,7 +32,7 @@ void default_node(json::object& node) {
   if (!single.empty() && (many == nullptr || many->empty()))
     spec["podCIDRs"] = json::array{single};
   else if (single.empty() && many != nullptr && !many->empty())
-    spec["podCIDR"] = many->front();
+    spec["podCIDR"] = json::value(many->front());
 }
 
 void validate_taints(const json::object& spec, Problems& problems) {

@@ -169,12 +169,12 @@ void validate_ingress_class(const json::object& object, Problems& problems) {
 
 void validate_ingress_class_update(const json::object& old, const json::object& object,
                                    Problems& problems) {
-  const std::string_view before = find_string(old.at("spec"), "controller");
-  const json::object* spec = object_at(object, "spec");
-  const std::string_view after =
-      spec == nullptr ? std::string_view() : string_at(*spec, "controller");
-  if (before != after)
-    problems.invalid("spec.controller", json::value(after), "field is immutable");
+  const auto controller = [](const json::object& document) {
+    const json::object* spec = object_at(document, "spec");
+    return spec == nullptr ? std::string_view() : string_at(*spec, "controller");
+  };
+  if (controller(old) != controller(object))
+    problems.invalid("spec.controller", json::value(controller(object)), "field is immutable");
 }
 
 }  // namespace

@@ -11,9 +11,14 @@ bool same_number(const json::value& a, const json::value& b) {
   return a.to_number<double>() == b.to_number<double>();
 }
 
-template <class T>
-const json::value* member(const T& object, std::string_view key) {
+const json::value* member(const json::object& object, std::string_view key) {
   return object.if_contains(key);
+}
+
+// object[key] makes room first, even for a key that is there, and so moves every other member.
+json::value& slot(json::object& object, std::string_view key) {
+  json::value* present = object.if_contains(key);
+  return present != nullptr ? *present : object[key];
 }
 
 }  // namespace
@@ -89,19 +94,19 @@ std::string_view string_at(const json::object& object, std::string_view key) {
 }
 
 json::object& make_object(json::object& object, std::string_view key) {
-  json::value& value = object[key];
+  json::value& value = slot(object, key);
   if (!value.is_object()) value = json::object();
   return value.get_object();
 }
 
 json::array& make_array(json::object& object, std::string_view key) {
-  json::value& value = object[key];
+  json::value& value = slot(object, key);
   if (!value.is_array()) value = json::array();
   return value.get_array();
 }
 
 void default_to(json::object& object, std::string_view key, json::value value) {
-  if (!has(object, key)) object[key] = std::move(value);
+  if (!has(object, key)) slot(object, key) = std::move(value);
 }
 
 bool has(const json::object& object, std::string_view key) {

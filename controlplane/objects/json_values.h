@@ -27,7 +27,8 @@ std::string_view string_at(const json::object& object, std::string_view key);  /
 
 std::optional<int64_t> as_integer(const json::value& value);
 
-// The member, made an empty object (array) when it is absent or of another type.
+// The member, made an empty object (array) when it is absent or of another type. Like object[key],
+// making a new member ends references to the object's other members; these do not for present ones.
 json::object& make_object(json::object& object, std::string_view key);
 json::array& make_array(json::object& object, std::string_view key);
 

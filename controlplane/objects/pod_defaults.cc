@@ -44,12 +44,13 @@ void default_container(json::object& container, bool host_network) {
     default_probe(container, probe);
   json::value* ports = container.if_contains("ports");
   if (ports == nullptr || !ports->is_array()) return;
-  for (json::value& port : ports->get_array()) {
-    if (!port.is_object()) continue;
-    default_to(port.get_object(), "protocol", "TCP");
-    if (host_network && integer_at(port.get_object(), "hostPort").value_or(0) == 0 &&
-        has(port.get_object(), "containerPort"))
-      port.get_object()["hostPort"] = port.get_object().at("containerPort");
+  for (json::value& item : ports->get_array()) {
+    if (!item.is_object()) continue;
+    json::object& port = item.get_object();
+    default_to(port, "protocol", "TCP");
+    const auto number = integer_at(port, "containerPort");
+    if (host_network && number && integer_at(port, "hostPort").value_or(0) == 0)
+      port["hostPort"] = *number;
   }
 }
 

@@ -16,7 +16,8 @@ bool same_member(const json::object& a, const json::object& b, std::string_view 
 
 // A client that knows only clusterIP changed or cleared it: clusterIPs follow.
 void follow_cluster_ip(const json::object& old, json::object& spec) {
-  const std::string_view before = string_at(old, "clusterIP"), after = string_at(spec, "clusterIP");
+  const std::string_view before = string_at(old, "clusterIP");
+  const std::string after(string_at(spec, "clusterIP"));
   if (before == after || before.empty() || !same_member(old, spec, "clusterIPs")) return;
   if (after.empty()) {
     spec.erase("clusterIPs");
@@ -32,7 +33,7 @@ void keep_cluster_ips(const json::object& old, json::object& spec) {
   const bool has_list = given != nullptr && !given->empty();
   if (string_at(spec, "clusterIP").empty() && has(old, "clusterIP")) {
     if (has_list)
-      spec["clusterIP"] = given->front();
+      spec["clusterIP"] = json::value(given->front());
     else
       spec["clusterIP"] = old.at("clusterIP");
   }

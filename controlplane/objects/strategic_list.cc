@@ -1,6 +1,7 @@
 #include "controlplane/objects/strategic_list.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "controlplane/objects/json_values.h"
@@ -17,11 +18,14 @@ std::string identity(const json::value& item, std::string_view merge_key) {
 struct Placed {
   json::value item;
   std::ptrdiff_t at;  // in the list that decides its order
+  size_t merged_at;   // decides among equal ones
 };
 
 void sort_placed(std::vector<Placed>& items) {
-  std::stable_sort(items.begin(), items.end(), [](const Placed& a, const Placed& b) {
-    return static_cast<size_t>(a.at) < static_cast<size_t>(b.at);  // -1, not in live: last
+  std::sort(items.begin(), items.end(), [](const Placed& a, const Placed& b) {
+    // As unsigned numbers, -1 (in no list) is last.
+    return std::pair(static_cast<size_t>(a.at), a.merged_at) <
+           std::pair(static_cast<size_t>(b.at), b.merged_at);
   });
 }
 
@@ -41,13 +45,13 @@ json::array order_items(json::array merged, const json::array& order, const json
                         std::string_view merge_key) {
   const ItemIndex in_order(order, merge_key), in_live(live, merge_key);
   std::vector<Placed> ordered, others;
-  for (json::value& item : merged) {
-    const std::ptrdiff_t at = in_order.find(item);
+  for (size_t i = 0; i < merged.size(); ++i) {
+    const std::ptrdiff_t at = in_order.find(merged[i]);
     if (at >= 0) {
-      ordered.push_back({std::move(item), at});
+      ordered.push_back({std::move(merged[i]), at, i});
     } else {
-      const std::ptrdiff_t live_at = in_live.find(item);
-      others.push_back({std::move(item), live_at});
+      const std::ptrdiff_t live_at = in_live.find(merged[i]);
+      others.push_back({std::move(merged[i]), live_at, i});
     }
   }
   sort_placed(ordered);
