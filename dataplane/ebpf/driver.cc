@@ -135,6 +135,7 @@ void EbpfDriver::finish(ApplyReport& report) {
   if (links_) {
     for (std::string& error : links_->errors()) report.errors.push_back(std::move(error));
   }
+  metrics_.update(ebpf::read_counters(object_->map_fd("counters")));
   set_gauges();
 }
 

@@ -86,6 +86,14 @@ ApplyReport ServiceSync::run(const std::map<api::ObjectKey, const ServiceEntry*>
   write_frontends(round);
   erase_frontends(round, sweep);
   erase_slots(round, sweep);
+  // What did not fit may fit now that the rest has gone.
+  bool troubled = false;
+  for (Target& target : round.targets) troubled |= !std::exchange(target.trouble, {}).empty();
+  if (troubled) {
+    write_slots(round);
+    write_frontends(round);
+    erase_slots(round, sweep);
+  }
   note_troubles(round);
 
   for (const auto& [key, entry] : wanted) {

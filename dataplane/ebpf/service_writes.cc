@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <tuple>
 
 #include "base/text.h"
 #include "dataplane/ebpf/service_sync.h"
@@ -78,7 +79,10 @@ void ServiceSync::plan_slots(const Target& target, size_t index,
 void ServiceSync::write_slots(Round& round) {
   std::vector<SlotWrite> plan;
   for (size_t i = 0; i < round.targets.size(); ++i) plan_slots(round.targets[i], i, plan);
-  std::stable_partition(plan.begin(), plan.end(), [](const SlotWrite& w) { return w.replaces; });
+  std::sort(plan.begin(), plan.end(), [](const SlotWrite& a, const SlotWrite& b) {
+    return std::tuple(!a.replaces, a.target, a.key.slot) <
+           std::tuple(!b.replaces, b.target, b.key.slot);
+  });
   std::vector<fl_backend_key> keys;
   std::vector<fl_backend> values;
   for (const SlotWrite& write : plan) {

@@ -24,8 +24,6 @@
 namespace fairlead::dataplane::test {
 namespace {
 
-constexpr int patience_ms = 3000;
-
 template <class T>
 T must(Result<T> result) {
   if (!result) ADD_FAILURE() << result.error().message;

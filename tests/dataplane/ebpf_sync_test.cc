@@ -353,8 +353,10 @@ TEST(ServiceSyncProperty, EveryWriteMayFailOnce) {
         EXPECT_TRUE(report.ok());
         break;  // there is no such write
       }
-      EXPECT_FALSE(report.ok()) << "write " << broken << " failed in silence";
-      EXPECT_TRUE(sync.pending());
+      // A slot or a frontend that failed is tried once more at the end of the same call.
+      bool in_sync = dump(maps, sync) == dump(full_maps, full);
+      EXPECT_EQ(report.ok(), in_sync) << "write " << broken << " failed in silence";
+      EXPECT_EQ(sync.pending(), !in_sync);
       EXPECT_EQ(wrong_now(maps, sets_of(first), sets_of(second)), "") << "write " << broken;
       for (int again = 0; again < 3 && sync.pending(); ++again) sync.retry();
       EXPECT_FALSE(sync.pending());

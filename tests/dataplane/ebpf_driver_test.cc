@@ -1,0 +1,376 @@
+// The driver against the kernel's maps, pins and links: what it takes over, what it replaces, what
+// it says when something is in the way.
+#include <bpf/bpf.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <random>
+
+#include "base/text.h"
+#include "dataplane/ebpf/conntrack.h"
+#include "dataplane/ebpf/fake_maps.h"
+#include "dataplane/ebpf/link_filters.h"
+#include "dataplane/ebpf/map_codec.h"
+#include "dataplane/ebpf/map_dump.h"
+#include "dataplane/ebpf/object.h"
+#include "dataplane/ebpf/service_sync.h"
+#include "dataplane/ebpf/tc_filters.h"
+#include "ebpf_lab.h"
+
+namespace fairlead::dataplane::test {
+namespace {
+
+constexpr const char* web = "default/web TCP 10.96.0.10:80 -> 10.1.0.1:8080";
+
+class EbpfDriverTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    REQUIRE_BPF();
+    lab_ = std::make_unique<Lab>();
+    lab_->link("node", "pods0", {"10.1.0.1/24"}, "pod", "eth0", {"10.1.0.2/24"});
+    lab_->link("node", "other0", {"10.2.0.1/24"}, "other", "eth0", {"10.2.0.2/24"});
+    options_ = lab_->options();
+  }
+  void TearDown() override {
+    if (!lab_) return;
+    auto scope = net::NetnsScope::enter(node());
+    if (!driver_) driver_ = lab_->driver(options_);
+    EXPECT_TRUE(driver_->cleanup());
+  }
+
+  const net::Netns& node() { return lab_->netns("node"); }
+  Result<void> start() {
+    auto scope = net::NetnsScope::enter(node());
+    driver_.reset();
+    driver_ = lab_->driver(options_);
+    return driver_->start();
+  }
+  ApplyReport apply(const std::string& text) {
+    auto scope = net::NetnsScope::enter(node());
+    return driver_->apply(table_of(text), {}, true);
+  }
+  std::string ask(const std::string& cgroup) {
+    return run_in(node(), cgroup, [] { return dial({"10.96.0.10", 80}); });
+  }
+  bool link_has_tc(const std::string& name) {
+    auto scope = net::NetnsScope::enter(node());
+    return ebpf::has_tc(net::Netlink::open()->link(name)->index);
+  }
+
+  std::unique_ptr<Lab> lab_;
+  EbpfOptions options_;
+  std::unique_ptr<Driver> driver_;
+};
+
+constexpr const char* answered = "web 10.1.0.1 from 10.96.0.10:80";
+
+TEST_F(EbpfDriverTest, MapsOfAnotherSizeAreCopied) {
+  Server server(node(), "web", "10.1.0.1", 8080);
+  ASSERT_TRUE(start());
+  ASSERT_TRUE(apply(web).ok());
+  std::string before = driver_->dump();
+  options_.max_services = 2000;
+  options_.max_conntrack = 4096;
+  ASSERT_TRUE(start());
+  EXPECT_EQ(ask(lab_->cgroup()), answered) << "before the first table";
+  EXPECT_LE(apply(web).writes, 1u);
+  EXPECT_EQ(driver_->dump(), before);
+  EXPECT_NE(lab_->registry().text().find("fairlead_ebpf_map_capacity{map=\"frontends\"} 2000"),
+            std::string::npos);
+}
+
+TEST_F(EbpfDriverTest, MapsThatBecomeTooSmallSaySo) {
+  options_.max_services = 16;
+  ASSERT_TRUE(start());
+  std::string many;
+  for (int i = 0; i < 20; ++i) many += cat("ns/s", i, " TCP 10.96.1.", i, ":80 -> 10.1.0.1:1\n");
+  ApplyReport report = apply(many);
+  ASSERT_EQ(report.errors.size(), 4u);
+  EXPECT_NE(report.errors[0].find("the frontends map is full (16 entries)"), std::string::npos)
+      << report.errors[0];
+  EXPECT_TRUE(apply(web).ok());
+}
+
+// An older program's pins are imitated by renaming ours.
+TEST_F(EbpfDriverTest, AnotherLayoutsProgramsServeUntilTheFirstTable) {
+  Server server(node(), "web", "10.1.0.1", 8080);
+  ASSERT_TRUE(start());
+  ASSERT_TRUE(apply(web).ok());
+  driver_.reset();
+  std::string home = lab_->bpffs() + "/fairlead";
+  ASSERT_EQ(rename((home + "/v1").c_str(), (home + "/v0").c_str()), 0);
+  ASSERT_TRUE(start());
+  EXPECT_EQ(ask(lab_->cgroup()), answered) << "by the old programs and maps";
+  EXPECT_FALSE(driver_->retry().ok());
+  EXPECT_EQ(access((home + "/v0").c_str(), F_OK), 0);
+  ApplyReport report = apply(web);
+  EXPECT_TRUE(report.ok()) << report.errors[0];
+  EXPECT_EQ(ask(lab_->cgroup()), answered) << "by the new ones";
+  EXPECT_NE(access((home + "/v0").c_str(), F_OK), 0);
+  EXPECT_TRUE(apply("").ok());
+  EXPECT_EQ(ask(lab_->cgroup()), "ENETUNREACH") << "and by them only";
+}
+
+TEST_F(EbpfDriverTest, MovesToAnotherCgroup) {
+  Server server(node(), "web", "10.1.0.1", 8080);
+  ASSERT_TRUE(start());
+  ASSERT_TRUE(apply(web).ok());
+  std::string child = lab_->cgroup() + "/child";
+  ASSERT_EQ(mkdir(child.c_str(), 0755), 0);
+  options_.cgroup = child;
+  ASSERT_TRUE(start());
+  EXPECT_EQ(ask(child), answered);
+  EXPECT_EQ(ask(lab_->cgroup()), "ENETUNREACH");
+  EXPECT_EQ(rmdir(child.c_str()), 0);
+}
+
+TEST_F(EbpfDriverTest, FollowsTheInterfaceOptions) {
+  ASSERT_TRUE(start());
+  EXPECT_TRUE(link_has_tc("pods0"));
+  EXPECT_TRUE(link_has_tc("other0"));
+  options_.interfaces = {"pods0"};
+  ASSERT_TRUE(start());
+  EXPECT_TRUE(link_has_tc("pods0"));
+  EXPECT_FALSE(link_has_tc("other0"));
+  options_.attach_tc = false;
+  ASSERT_TRUE(start());
+  EXPECT_FALSE(link_has_tc("pods0"));
+}
+
+TEST_F(EbpfDriverTest, SaysWhatIsInTheWay) {
+  options_.bpffs = "/nowhere/at/all";
+  Result<void> started = start();
+  ASSERT_FALSE(started);
+  EXPECT_EQ(started.error().message, "bpffs /nowhere/at/all: there is no such folder");
+  EXPECT_EQ(driver_->apply({}, {}, true).errors.at(0), "the eBPF driver was not started");
+  options_ = lab_->options();
+  options_.cgroup = "/nowhere";
+  started = start();
+  ASSERT_FALSE(started);
+  EXPECT_EQ(started.error().message, "cgroup /nowhere: No such file or directory");
+  options_ = lab_->options();
+}
+
+TEST_F(EbpfDriverTest, RefusesPinsOfAnotherShape) {
+  ASSERT_TRUE(start());
+  driver_.reset();
+  std::string path = lab_->bpffs() + "/fairlead/v1/maps/frontends";
+  ASSERT_EQ(unlink(path.c_str()), 0);
+  net::Fd strange(bpf_map_create(BPF_MAP_TYPE_HASH, "strange", 4, 4, 8, nullptr));
+  ASSERT_EQ(bpf_obj_pin(strange.get(), path.c_str()), 0);
+  Result<void> started = start();
+  ASSERT_FALSE(started);
+  EXPECT_NE(started.error().message.find("has another shape"), std::string::npos)
+      << started.error().message;
+}
+
+TEST_F(EbpfDriverTest, CountsWhatTheProgramsDo) {
+  Server server(node(), "web", "10.1.0.1", 8080);
+  ASSERT_TRUE(start());
+  ASSERT_TRUE(apply(cat(web, "\ndefault/none TCP 10.96.0.11:80 ->")).ok());
+  EXPECT_EQ(ask(lab_->cgroup()), answered);
+  run_in(node(), lab_->cgroup(), [] { return dial({"10.96.0.11", 80}); });
+  driver_->retry();
+  std::string metrics = lab_->registry().text();
+  for (const char* line :
+       {"fairlead_ebpf_translations_total{hook=\"connect\"} 1\n",
+        "fairlead_ebpf_translations_total{hook=\"getpeername\"} 1\n",
+        "fairlead_ebpf_no_backend_total{hook=\"connect\",outcome=\"reject\"} 1\n",
+        "fairlead_ebpf_map_entries{map=\"frontends\"} 2\n",
+        "fairlead_ebpf_map_entries{map=\"backends\"} 1\n", "fairlead_ebpf_links 2\n"}) {
+    EXPECT_NE(metrics.find(line), std::string::npos) << line << "in\n" << metrics;
+  }
+}
+
+// The same tables through the kernel and through the fake read the same.
+TEST_F(EbpfDriverTest, KernelMapsBehaveAsTheFakeOnes) {
+  ebpf::Pins pins(lab_->bpffs());
+  ASSERT_TRUE(pins.open());
+  auto object = ebpf::Object::load(pins, options_, probe_ebpf());
+  ASSERT_TRUE(object) << object.error().message;
+  ebpf::KernelMaps kernel((*object)->map_fds());
+  ebpf::FakeMaps fake;
+  ebpf::ServiceSync on_kernel(kernel), on_fake(fake);
+  std::mt19937 random(1);
+  for (int step = 0; step < 60; ++step) {
+    std::string text;
+    for (int s = 0; s < 8; ++s) {
+      if (random() % 3 == 0) continue;
+      text += cat("ns/s", s, " TCP 10.96.0.", s + 1, ":80,node:", 30000 + s, " -> ");
+      std::string backends;
+      for (int b = 0; b < 12; ++b) {
+        if (random() % 2) backends += cat(backends.empty() ? "" : ",", "10.1.0.", b + 1, ":80");
+      }
+      text += backends + "\n";
+    }
+    ServiceTable table = table_of(text);
+    EXPECT_EQ(on_kernel.apply(table, {}, true).writes, on_fake.apply(table, {}, true).writes);
+    auto name = [&](uint32_t id) { return on_kernel.name_of(id); };
+    auto fake_name = [&](uint32_t id) { return on_fake.name_of(id); };
+    ASSERT_EQ(ebpf::dump_maps(kernel, name), ebpf::dump_maps(fake, fake_name)) << text;
+    if (step % 20 == 19) {
+      ebpf::ServiceSync restarted(kernel);
+      ASSERT_TRUE(restarted.load());
+      EXPECT_EQ(restarted.apply(table, {}, true).writes, 0u);
+    }
+  }
+  std::vector<fl_backend_key> absent(10);
+  ebpf::WriteOutcome gone = kernel.erase(ebpf::MapId::backends, ebpf::bytes_of(absent));
+  EXPECT_EQ(gone.error, 0);
+  EXPECT_EQ(gone.done, 10u) << "what is not there counts as erased";
+}
+
+// --- tc flows across changes ---
+
+class FlowTest : public EbpfDriverTest {
+ protected:
+  void SetUp() override {
+    EbpfDriverTest::SetUp();
+    if (!lab_) return;
+    lab_->route("pod", "0.0.0.0/0", "10.1.0.1");
+    lab_->route("other", "0.0.0.0/0", "10.2.0.1");
+    lab_->sysctl("node", "net/ipv4/ip_forward", "1");
+    ASSERT_TRUE(start());
+  }
+
+  // A socket of the namespace "other", whose traffic only tc sees.
+  net::Fd dialled(int type, const char* ip, uint16_t port) {
+    auto scope = net::NetnsScope::enter(lab_->netns("other"));
+    net::Fd fd(socket(AF_INET, type | SOCK_CLOEXEC, 0));
+    timeval patience{2, 0};
+    setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(port);
+    to.sin_addr.s_addr = htonl(Ip::parse(ip)->to_v4());
+    EXPECT_EQ(connect(fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof to), 0);
+    return fd;
+  }
+  std::string exchange(const net::Fd& fd) {
+    char answer[100];
+    if (send(fd.get(), "?", 1, MSG_NOSIGNAL) != 1) return strerror(errno);
+    ssize_t got = recv(fd.get(), answer, sizeof answer, 0);
+    if (got <= 0) return got == 0 ? "closed" : strerror(errno);
+    std::string text(answer, static_cast<size_t>(got));
+    return text.substr(0, text.find(' '));
+  }
+};
+
+constexpr const char* one =
+    "node 10.2.0.1\na/tcp TCP 10.96.0.10:80,node:30080 -> 10.1.0.2:1001\n"
+    "a/udp UDP 10.96.0.10:53 -> 10.1.0.2:1001";
+constexpr const char* two =
+    "node 10.2.0.1\na/tcp TCP 10.96.0.10:80,node:30080 -> 10.1.0.2:1002\n"
+    "a/udp UDP 10.96.0.10:53 -> 10.1.0.2:1002";
+
+TEST_F(FlowTest, ConnectionsStayAndDatagramsMoveWhenABackendGoes) {
+  Server first(lab_->netns("pod"), "first", "10.1.0.2", 1001);
+  Server second(lab_->netns("pod"), "second", "10.1.0.2", 1002);
+  ASSERT_TRUE(apply(one).ok());
+  net::Fd tcp = dialled(SOCK_STREAM, "10.96.0.10", 80),
+          port = dialled(SOCK_STREAM, "10.2.0.1", 30080);
+  net::Fd udp = dialled(SOCK_DGRAM, "10.96.0.10", 53);
+  for (const net::Fd* fd : {&tcp, &port, &udp}) EXPECT_EQ(exchange(*fd), "first");
+  ASSERT_TRUE(apply(two).ok());
+  EXPECT_EQ(exchange(tcp), "first");
+  EXPECT_EQ(exchange(port), "first");
+  EXPECT_EQ(exchange(udp), "second");
+  EXPECT_EQ(exchange(dialled(SOCK_STREAM, "10.96.0.10", 80)), "second");
+}
+
+TEST_F(FlowTest, ConnectionsLiveThroughARestartAndAResize) {
+  Server first(lab_->netns("pod"), "first", "10.1.0.2", 1001);
+  ASSERT_TRUE(apply(one).ok());
+  net::Fd tcp = dialled(SOCK_STREAM, "10.96.0.10", 80),
+          port = dialled(SOCK_STREAM, "10.2.0.1", 30080);
+  EXPECT_EQ(exchange(tcp), "first");
+  EXPECT_EQ(exchange(port), "first");
+  driver_.reset();
+  EXPECT_EQ(exchange(tcp), "first");
+  EXPECT_EQ(exchange(port), "first");
+  ASSERT_TRUE(start());
+  EXPECT_EQ(exchange(tcp), "first");
+  options_.max_conntrack = 20000;
+  ASSERT_TRUE(start());
+  EXPECT_EQ(exchange(tcp), "first");
+  EXPECT_EQ(exchange(port), "first");
+}
+
+// --- parts ---
+
+TEST(Conntrack, FlowsEndAfterTheirTimeout) {
+  struct Case {
+    uint8_t protocol;
+    uint16_t flags;
+    uint32_t timeout;
+  };
+  const Case cases[] = {
+      {6, 0, FL_TIMEOUT_TCP_OPENING},
+      {6, FL_NAT_REPLIED, FL_TIMEOUT_TCP},
+      {6, FL_NAT_REPLIED | FL_NAT_FIN, FL_TIMEOUT_TCP},
+      {6, FL_NAT_REPLIED | FL_NAT_FIN | FL_NAT_PEER_FIN, FL_TIMEOUT_TCP_CLOSED},
+      {6, FL_NAT_RST, FL_TIMEOUT_TCP_CLOSED},
+      {17, 0, FL_TIMEOUT_UDP_OPENING},
+      {17, FL_NAT_REPLIED, FL_TIMEOUT_UDP},
+  };
+  for (const Case& c : cases) {
+    ebpf::FakeMaps maps;
+    std::vector<fl_tuple> keys(3);
+    std::vector<fl_nat> values(3);
+    for (size_t i = 0; i < 3; ++i) {
+      keys[i].protocol = c.protocol;
+      keys[i].sport = static_cast<uint16_t>(i);
+      values[i].flags = c.flags;
+      values[i].seen = 1'000'000 - c.timeout - 1 + static_cast<uint32_t>(i);
+    }
+    values[2].seen = 1'000'001;  // a packet after the clock was read
+    maps.update(ebpf::MapId::conntrack, ebpf::bytes_of(keys), ebpf::bytes_of(values));
+    ebpf::ConntrackSweep sweep = ebpf::sweep_conntrack(maps, 1'000'000);
+    EXPECT_EQ(sweep.removed, 1u) << int{c.protocol} << " " << c.flags;
+    EXPECT_EQ(sweep.entries, 2u);
+    EXPECT_EQ(maps.size(ebpf::MapId::conntrack), 2u);
+  }
+}
+
+TEST(LinkFilters, ChooseLinksWithSomethingBehindThem) {
+  struct Case {
+    net::LinkInfo link;
+    std::vector<std::string> names;
+    bool wanted;
+  };
+  const Case cases[] = {
+      {{.name = "eth0", .mac = "02:00:00:00:00:01"}, {}, true},
+      {{.name = "veth1", .kind = "veth", .mac = "02:00:00:00:00:01"}, {}, true},
+      {{.name = "lo", .mac = "00:00:00:00:00:00"}, {}, false},
+      {{.name = "cni0", .kind = "bridge", .mac = "02:00:00:00:00:01"}, {}, false},
+      {{.name = "vxlan0", .kind = "vxlan", .mac = "02:00:00:00:00:01"}, {}, false},
+      {{.name = "tun0"}, {}, false},
+      {{.name = "cni0", .kind = "bridge", .mac = "02:00:00:00:00:01"}, {"cni0"}, true},
+      {{.name = "eth0", .mac = "02:00:00:00:00:01"}, {"cni0"}, false},
+  };
+  for (const Case& c : cases) {
+    EXPECT_EQ(ebpf::wants_tc(c.link, c.names), c.wanted) << c.link.name;
+  }
+}
+
+TEST(MapCodec, TextOfKeys) {
+  using ebpf::to_map;
+  using ebpf::to_text;
+  Frontend v4{FrontendKind::cluster_ip, *Ip::parse("10.96.0.1"), 443};
+  Frontend v6{FrontendKind::cluster_ip, *Ip::parse("fd00::1"), 53};
+  Frontend port4{FrontendKind::node_port, Ip::v4(0), 30000};
+  Frontend port6{FrontendKind::node_port, Ip{}, 30000};
+  EXPECT_EQ(to_text(to_map(v4, Protocol::tcp)), "10.96.0.1:443/TCP");
+  EXPECT_EQ(to_text(to_map(v6, Protocol::udp)), "[fd00::1]:53/UDP");
+  EXPECT_EQ(to_text(to_map(port4, Protocol::tcp)), "node-port 30000/TCP IPv4");
+  EXPECT_EQ(to_text(to_map(port6, Protocol::tcp)), "node-port 30000/TCP IPv6");
+  for (const char* cidr : {"10.1.0.0/16", "0.0.0.0/0", "fd00::/48", "::/0", "10.1.2.3/32"}) {
+    EXPECT_EQ(to_text(to_map(*Cidr::parse(cidr))), cidr);
+  }
+  EXPECT_EQ(to_map(*Cidr::parse("10.0.0.0/8")).prefixlen, 104u);
+}
+
+}  // namespace
+}  // namespace fairlead::dataplane::test
