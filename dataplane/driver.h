@@ -17,6 +17,7 @@ struct ApplyReport {
   size_t services_changed = 0;
   size_t writes = 0;                // kernel map writes or rules sent
   std::vector<std::string> errors;  // what the kernel still lacks, and why; empty: in sync
+  std::vector<std::string> unsupported = {};  // what this mode never serves; no retry helps
   bool ok() const { return errors.empty(); }
 };
 

@@ -108,6 +108,9 @@ ApplyReport ServiceSync::run(const std::map<api::ObjectKey, const ServiceEntry*>
   for (const auto& [key, lines] : troubles_) {
     for (const std::string& line : lines) round.report.errors.push_back(line);
   }
+  for (const auto& [key, lines] : unsupported_) {
+    for (const std::string& line : lines) round.report.unsupported.push_back(line);
+  }
   if (sweep_pending_) round.report.errors.push_back("removed services: entries are left behind");
   round.report.services_changed = wanted.size();
   return std::move(round.report);
@@ -116,6 +119,7 @@ ApplyReport ServiceSync::run(const std::map<api::ObjectKey, const ServiceEntry*>
 // The service owns nothing any more; the maps are not touched yet.
 void ServiceSync::release(const api::ObjectKey& owner, Round& round) {
   troubles_.erase(owner);
+  unsupported_.erase(owner);
   auto found = owned_.find(owner);
   if (found == owned_.end()) return;
   for (const Rule& rule : found->second) {
@@ -138,7 +142,7 @@ void ServiceSync::claim(const api::ObjectKey& owner, const ServiceEntry& entry,
     Rule rule{.name = rule_name(port), .label = rule_label(owner, port)};
     if (int ordinal = ++seen[rule.name]; ordinal > 1) rule.name += cat("#", ordinal);
     if (port.protocol == Protocol::sctp) {
-      troubles_[owner].push_back(cat(rule.label, ": SCTP is not served in eBPF mode"));
+      unsupported_[owner].push_back(cat(rule.label, ": SCTP is not served in eBPF mode"));
       continue;
     }
     claim_frontends(owner, port, rule);
