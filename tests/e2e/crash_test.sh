@@ -11,7 +11,7 @@ up --backends 3
 cluster_ip=$(k get svc demo -o jsonpath='{.spec.clusterIP}')
 
 step "load through the ClusterIP, a new connection per request, while the agent is killed and started"
-inside client wrk -t1 -c4 -d12s --timeout 5s -H 'Connection: close' "http://$cluster_ip/" >"$lab_dir/wrk.txt" &
+inside client wrk -t1 -c4 -d12s --timeout 5s -H 'Connection: close' "http://$cluster_ip:80/" >"$lab_dir/wrk.txt" &
 load=$!
 sleep 2
 lab stop -9 node1
