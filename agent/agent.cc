@@ -231,10 +231,10 @@ void Agent::add_components(StatusReport& report) const {
     report.last_apply_us = proxy.last_duration.count() / 1000;
     report.last_apply_writes = proxy.last_report.writes;
     add_errors(report, "proxy", proxy.last_report.errors);
-    add_errors(report, "proxy", proxy.last_report.unsupported);
-    const size_t lacking = proxy.last_report.errors.size() + proxy.last_report.unsupported.size();
-    report.components.push_back(
-        component("proxy", proxy.applied, lacking, cat(proxy.mode, ": ", proxy.why)));
+    add_errors(report, "proxy", proxy.lacking);
+    report.components.push_back(component("proxy", proxy.applied,
+                                          proxy.last_report.errors.size() + proxy.lacking.size(),
+                                          cat(proxy.mode, ": ", proxy.why)));
   } else {
     report.proxy_mode = "none";
     report.components.push_back({"proxy", ComponentState::off, proxy_off_why_});

@@ -1,5 +1,6 @@
 #include "agent/proxy.h"
 
+#include "dataplane/capability.h"
 #include "dataplane/compile.h"
 #include "dataplane/ebpf/driver.h"
 #include "dataplane/nftables/driver.h"
@@ -89,8 +90,37 @@ void Proxy::update(const api::Snapshot& snapshot, const api::Changes& changes) {
 }
 
 void Proxy::apply(const std::set<api::ObjectKey>& changed, bool full) {
+  note_lacking(changed, full);
   const MonoTime started = std::chrono::steady_clock::now();
   finish(driver_->apply(table_, changed, full), started);
+}
+
+void Proxy::note_lacking(const api::ObjectKey& key) {
+  const auto mode = dataplane::parse_mode(driver_->mode());
+  const auto entry = table_.services.find(key);
+  std::vector<std::string> lines;
+  if (mode && entry != table_.services.end()) lines = lacking(*mode, key, entry->second);
+  if (lines.empty()) {
+    lacking_.erase(key);
+    return;
+  }
+  auto& known = lacking_[key];
+  if (known == lines) return;
+  for (const std::string& line : lines) log_.warn(line);
+  known = std::move(lines);
+}
+
+void Proxy::note_lacking(const std::set<api::ObjectKey>& changed, bool full) {
+  if (full) {
+    std::erase_if(lacking_, [&](const auto& one) { return !table_.services.contains(one.first); });
+    for (const auto& [key, entry] : table_.services) note_lacking(key);
+  } else {
+    for (const api::ObjectKey& key : changed) note_lacking(key);
+  }
+  status_.lacking.clear();
+  for (const auto& [key, lines] : lacking_) {
+    status_.lacking.insert(status_.lacking.end(), lines.begin(), lines.end());
+  }
 }
 
 void Proxy::finish(dataplane::ApplyReport report, MonoTime started) {

@@ -2,6 +2,7 @@
 // the kernel equal to it.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,6 +25,7 @@ struct ProxyStatus {
   MonoTime last_apply{};
   Duration last_duration{};
   dataplane::ApplyReport last_report;
+  std::vector<std::string> lacking;  // what Services ask for and this mode does not have
 };
 
 // Belongs to the feed loop.
@@ -42,6 +44,8 @@ class Proxy {
  private:
   dataplane::NodeConfig node_config(const api::Snapshot& snapshot) const;
   void apply(const std::set<api::ObjectKey>& changed, bool full);
+  void note_lacking(const api::ObjectKey& key);
+  void note_lacking(const std::set<api::ObjectKey>& changed, bool full);
   void finish(dataplane::ApplyReport report, MonoTime started);
 
   net::EventLoop& loop_;
@@ -54,6 +58,7 @@ class Proxy {
   Gauge& services_;
   Histogram& duration_s_;
   dataplane::ServiceTable table_;
+  std::map<api::ObjectKey, std::vector<std::string>> lacking_;  // by Service; never an empty list
   ProxyStatus status_;
   Duration backoff_{};
   net::Timer retry_;

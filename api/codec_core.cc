@@ -46,6 +46,11 @@ Node read_node(const Reader& document, Meta meta) {
       spec.fail("podCIDRs", cat('\'', text, "' is not ADDRESS/BITS"));
     }
   }
+  spec.each("taints", [&](const Reader& taint) { node.taints.push_back(taint.string("key")); });
+  if (const auto zone = node.meta.labels.find("topology.kubernetes.io/zone");
+      zone != node.meta.labels.end()) {
+    node.zone = zone->second;
+  }
   const Reader status = document.object("status");
   status.each("addresses", [&](const Reader& address) {
     if (address.string("type") != "InternalIP") return;

@@ -38,6 +38,8 @@ Endpoint read_endpoint(const Reader& reader, const std::string& ns, bool ipv6) {
   const Reader hints = reader.object("hints");
   hints.each("forZones",
              [&](const Reader& zone) { endpoint.hint_zones.push_back(zone.string("name")); });
+  hints.each("forNodes",
+             [&](const Reader& node) { endpoint.hint_nodes.push_back(node.string("name")); });
   return endpoint;
 }
 

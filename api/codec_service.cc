@@ -59,6 +59,19 @@ TrafficPolicy read_policy(const Reader& spec, std::string_view field) {
       TrafficPolicy::cluster);
 }
 
+// White space around a range is tolerated, as the API server does.
+std::vector<Cidr> read_source_ranges(const Reader& spec) {
+  std::vector<Cidr> ranges;
+  for (const std::string& text : spec.strings("loadBalancerSourceRanges")) {
+    if (const auto range = Cidr::parse(trim(text))) {
+      ranges.push_back(*range);
+    } else {
+      spec.fail("loadBalancerSourceRanges", cat('\'', text, "' is not ADDRESS/BITS"));
+    }
+  }
+  return ranges;
+}
+
 }  // namespace
 
 Service read_service(const Reader& document, Meta meta) {
@@ -80,6 +93,9 @@ Service read_service(const Reader& document, Meta meta) {
   spec.each("ports", [&](const Reader& port) { service.ports.push_back(read_port(port)); });
   service.selector = spec.string_map("selector");
   service.external_ips = spec.ips("externalIPs");
+  service.source_ranges = read_source_ranges(spec);
+  service.health_check_node_port =
+      static_cast<uint16_t>(spec.integer("healthCheckNodePort", 0, 65535));
   const Reader status = document.object("status");
   status.object("loadBalancer").each("ingress", [&](const Reader& ingress) {
     // KEP-1860: Proxy means that the balancer wants the traffic itself.

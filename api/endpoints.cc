@@ -1,5 +1,6 @@
 #include "api/endpoints.h"
 
+#include <algorithm>
 #include <tuple>
 
 namespace fairlead::api {
@@ -45,19 +46,44 @@ std::vector<UsableEndpoint> local_of(const std::vector<UsableEndpoint>& endpoint
   return out;
 }
 
+bool names(const std::vector<std::string>& hints, std::string_view name) {
+  return std::find(hints.begin(), hints.end(), name) != hints.end();
+}
+
+bool hints_allow(const Endpoint& endpoint, Topology topology, const Viewpoint& from) {
+  if (topology == Topology::same_node) return names(endpoint.hint_nodes, from.node_name);
+  if (topology == Topology::same_zone) return names(endpoint.hint_zones, from.zone);
+  return true;
+}
+
+// One endpoint without a hint, and the hints are not trusted: the controller may be half way.
+Topology choose_topology(const std::vector<UsableEndpoint>& ready, const Viewpoint& from) {
+  bool node_hints = !from.node_name.empty(), zone_hints = !from.zone.empty();
+  bool here = false, this_zone = false;
+  for (const UsableEndpoint& one : ready) {
+    node_hints &= !one.endpoint->hint_nodes.empty();
+    zone_hints &= !one.endpoint->hint_zones.empty();
+    here |= names(one.endpoint->hint_nodes, from.node_name);
+    this_zone |= names(one.endpoint->hint_zones, from.zone);
+  }
+  if (node_hints && here) return Topology::same_node;
+  if (zone_hints && this_zone) return Topology::same_zone;
+  return Topology::everywhere;
+}
+
 }  // namespace
 
 // The fallback to terminating endpoints is decided apart for the cluster and for this node
 // (KEP-1669): a node whose own endpoints all terminate still serves external traffic with them,
 // while ready ones elsewhere take the traffic that may go anywhere.
 UsableSet usable_endpoints(const SliceList& slices, std::string_view port_name, Protocol protocol,
-                           bool ipv6, std::string_view node_name) {
+                           bool ipv6, const Viewpoint& from) {
   Candidates candidates;
   for (const auto& slice : slices) {
     if (slice->address_type != (ipv6 ? "IPv6" : "IPv4")) continue;
     for (const EndpointPort& port : slice->ports) {
       if (port.name != port_name || port.protocol != protocol || !port.port) continue;
-      collect(*slice, *port.port, node_name, candidates);
+      collect(*slice, *port.port, from.node_name, candidates);
     }
   }
   order_and_dedupe(candidates.ready);
@@ -69,6 +95,12 @@ UsableSet usable_endpoints(const SliceList& slices, std::string_view port_name, 
   set.terminating_fallback = candidates.ready.empty() && !candidates.terminating.empty();
   set.cluster = std::move(candidates.ready.empty() ? candidates.terminating : candidates.ready);
   set.any = !set.cluster.empty();
+  if (set.any && !set.terminating_fallback) {
+    set.topology = choose_topology(set.cluster, from);
+    std::erase_if(set.cluster, [&](const UsableEndpoint& endpoint) {
+      return !hints_allow(*endpoint.endpoint, set.topology, from);
+    });
+  }
   return set;
 }
 

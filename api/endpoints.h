@@ -20,11 +20,26 @@ struct UsableEndpoint {
   }
 };
 
+// Where traffic comes from. Empty names: nowhere in particular.
+struct Viewpoint {
+  std::string_view node_name;
+  std::string_view zone;
+};
+
+// Which ready endpoints the hints of a Service leave over (KEP-2433, KEP-4444).
+enum class Topology : uint8_t {
+  everywhere,
+  same_node,  // every ready endpoint has node hints, and one of them names this node
+  same_zone,  // every ready endpoint has zone hints, and one of them names this zone
+};
+
 struct UsableSet {
-  std::vector<UsableEndpoint> cluster;  // ready ones; else serving-and-terminating ones
-  std::vector<UsableEndpoint> local;    // the same rule among the node's own
-  bool any = false;                     // some endpoint anywhere could serve: decides reject/drop
-  bool terminating_fallback = false;    // `cluster` holds terminating endpoints
+  // Ready ones that `topology` leaves; when none is ready, serving-and-terminating ones.
+  std::vector<UsableEndpoint> cluster;
+  std::vector<UsableEndpoint> local;  // the same among the node's own, whatever their hints say
+  Topology topology = Topology::everywhere;
+  bool any = false;                   // some endpoint anywhere could serve: decides reject/drop
+  bool terminating_fallback = false;  // `cluster` holds terminating endpoints
 };
 
 using SliceList = std::vector<std::shared_ptr<const EndpointSlice>>;
@@ -32,6 +47,6 @@ using SliceList = std::vector<std::shared_ptr<const EndpointSlice>>;
 // The endpoints behind one port of a Service, by the slice ports' name and protocol, of one
 // family, without duplicates, ordered by address. `slices` must outlive the result.
 UsableSet usable_endpoints(const SliceList& slices, std::string_view port_name, Protocol protocol,
-                           bool ipv6, std::string_view node_name);
+                           bool ipv6, const Viewpoint& from);
 
 }  // namespace fairlead::api

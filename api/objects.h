@@ -48,7 +48,9 @@ struct Node {
   Meta meta;
   std::vector<Ip> internal_ips;  // status.addresses of type InternalIP
   std::vector<Cidr> pod_cidrs;
-  bool ready = false;  // condition Ready is True
+  bool ready = false;               // condition Ready is True
+  std::string zone;                 // label topology.kubernetes.io/zone
+  std::vector<std::string> taints;  // keys of spec.taints
   friend bool operator==(const Node&, const Node&) = default;
 };
 
@@ -96,7 +98,9 @@ struct Service {
   std::vector<Ip> load_balancer_ips;  // status.loadBalancer.ingress[] with ipMode VIP
   TrafficPolicy external_policy = TrafficPolicy::cluster;
   TrafficPolicy internal_policy = TrafficPolicy::cluster;
-  uint32_t affinity_timeout_s = 0;  // 0: sessionAffinity None
+  uint32_t affinity_timeout_s = 0;      // 0: sessionAffinity None
+  std::vector<Cidr> source_ranges;      // spec.loadBalancerSourceRanges: empty, or who may come in
+  uint16_t health_check_node_port = 0;  // 0: none
   bool publish_not_ready = false;
   std::vector<std::string> ip_families;  // "IPv4", "IPv6"; empty when the document does not say
   friend bool operator==(const Service&, const Service&) = default;
@@ -118,6 +122,7 @@ struct Endpoint {
   std::string hostname, node_name, zone;
   ObjectKey target;                     // targetRef, usually a Pod
   std::vector<std::string> hint_zones;  // hints.forZones
+  std::vector<std::string> hint_nodes;  // hints.forNodes
   friend bool operator==(const Endpoint&, const Endpoint&) = default;
 };
 

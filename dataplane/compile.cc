@@ -9,14 +9,54 @@ namespace fairlead::dataplane {
 namespace {
 
 // KEP-2447: the label hands the Service to another proxy, or says that nobody shall proxy it.
-bool belongs_to_nobody_or_others(const api::Meta& meta) {
-  return meta.labels.contains("service.kubernetes.io/service-proxy-name") ||
-         meta.labels.contains("service.kubernetes.io/headless");
+bool belongs_to_us(const api::Meta& meta, const NodeConfig& node) {
+  if (meta.labels.contains("service.kubernetes.io/headless")) return false;
+  const auto label = meta.labels.find("service.kubernetes.io/service-proxy-name");
+  return label == meta.labels.end() ? node.proxy_name.empty()
+                                    : !node.proxy_name.empty() && label->second == node.proxy_name;
 }
 
-bool is_proxied(const api::Service& service) {
+bool is_proxied(const api::Service& service, const NodeConfig& node) {
   return service.type != api::ServiceType::external_name && !service.headless &&
-         !service.cluster_ips.empty() && !belongs_to_nobody_or_others(service.meta);
+         !service.cluster_ips.empty() && belongs_to_us(service.meta, node);
+}
+
+// An unknown word means what no annotation means: validation has told the user.
+bool annotated(const api::Meta& meta, const std::string& name, std::string_view value) {
+  const auto found = meta.annotations.find(name);
+  return found != meta.annotations.end() && found->second == value;
+}
+
+void set_options(PortRule& rule, const api::Service& service) {
+  rule.affinity_timeout_s = service.affinity_timeout_s;
+  if (service.type == api::ServiceType::load_balancer) {
+    for (const Cidr& range : service.source_ranges) {
+      if (range.base.is_v4() != rule.ipv6) rule.source_ranges.push_back(range);
+    }
+  }
+  if (annotated(service.meta, "fairlead.io/algorithm", "maglev")) {
+    rule.algorithm = Algorithm::maglev;
+  }
+  if (annotated(service.meta, "fairlead.io/forwarding", "dsr")) rule.forwarding = Forwarding::dsr;
+}
+
+// Only a Service that is reachable from outside with policy Local has one (Service "spec").
+HealthCheck health_check_of(const api::Service& service, const api::SliceList& slices,
+                            const std::string& node_name) {
+  if (service.type != api::ServiceType::load_balancer || service.health_check_node_port == 0 ||
+      service.external_policy != api::TrafficPolicy::local) {
+    return {};
+  }
+  std::set<Ip> ready[2];  // a dual-stack pod stands in a slice of each family
+  for (const auto& slice : slices) {
+    for (const api::Endpoint& endpoint : slice->endpoints) {
+      if (endpoint.ready && !endpoint.addresses.empty() && endpoint.node_name == node_name) {
+        ready[slice->address_type == "IPv6"].insert(endpoint.addresses.front());
+      }
+    }
+  }
+  const size_t count = std::max(ready[0].size(), ready[1].size());
+  return {service.health_check_node_port, static_cast<uint32_t>(count)};
 }
 
 bool has_family(const std::vector<Ip>& ips, bool ipv6) {
@@ -49,7 +89,7 @@ std::vector<Frontend> frontends_of(const api::Service& service, const api::Servi
   add_frontends(out, FrontendKind::external_ip, service.external_ips, port.port, ipv6,
                 external_local);
   if (service.type == api::ServiceType::load_balancer) {
-    add_frontends(out, FrontendKind::external_ip, service.load_balancer_ips, port.port, ipv6,
+    add_frontends(out, FrontendKind::load_balancer, service.load_balancer_ips, port.port, ipv6,
                   external_local);
   }
   std::sort(out.begin(), out.end());
@@ -100,7 +140,7 @@ ServiceEntry compile_service(const api::Snapshot& snapshot, const NodeConfig& no
                              const api::ObjectKey& key) {
   ServiceEntry entry;
   const auto service = snapshot.find<api::Service>(key);
-  if (service == nullptr || !is_proxied(*service)) return entry;
+  if (service == nullptr || !is_proxied(*service, node)) return entry;
   const auto slices = snapshot.slices_of(key);
   for (const bool ipv6 : {false, true}) {
     if (!has_family(service->cluster_ips, ipv6)) continue;
@@ -110,10 +150,12 @@ ServiceEntry compile_service(const api::Snapshot& snapshot, const NodeConfig& no
       rule.protocol = port.protocol;
       rule.ipv6 = ipv6;
       rule.frontends = frontends_of(*service, port, ipv6);
-      set_backends(rule,
-                   api::usable_endpoints(slices, port.name, port.protocol, ipv6, node.node_name));
+      set_backends(rule, api::usable_endpoints(slices, port.name, port.protocol, ipv6,
+                                               {node.node_name, node.zone}));
+      set_options(rule, *service);
     }
   }
+  entry.health_check = health_check_of(*service, slices, node.node_name);
   std::sort(entry.ports.begin(), entry.ports.end(), [](const PortRule& a, const PortRule& b) {
     return std::tie(a.ipv6, a.protocol, a.port_name, a.frontends) <
            std::tie(b.ipv6, b.protocol, b.port_name, b.frontends);

@@ -11,7 +11,35 @@ bool matches(const NodeConfig& node, const PortRule& rule, const Frontend& front
              const Ip& destination) {
   if (destination.is_v4() == rule.ipv6) return false;
   if (frontend.kind != FrontendKind::node_port) return frontend.ip == destination;
-  return std::find(node.node_ips.begin(), node.node_ips.end(), destination) != node.node_ips.end();
+  if (destination.is_loopback()) return node.localhost_node_ports && !rule.ipv6;
+  const std::vector<Ip>& served = node_port_ips(node);
+  return std::find(served.begin(), served.end(), destination) != served.end();
+}
+
+bool inside(const std::vector<Cidr>& cidrs, const Ip& ip) {
+  return std::any_of(cidrs.begin(), cidrs.end(),
+                     [&](const Cidr& cidr) { return cidr.contains(ip); });
+}
+
+bool is_cluster_ip(const ServiceTable& table, const Ip& ip) {
+  for (const auto& [key, entry] : table.services) {
+    for (const PortRule& rule : entry.ports) {
+      for (const Frontend& frontend : rule.frontends) {
+        if (frontend.kind == FrontendKind::cluster_ip && frontend.ip == ip) return true;
+      }
+    }
+  }
+  return false;
+}
+
+FlowResult no_service(const ServiceTable& table, const Ip& destination) {
+  FlowResult result;
+  if (is_cluster_ip(table, destination)) {
+    result.outcome = FlowOutcome::reject;
+  } else if (inside(table.node.service_cidrs, destination)) {
+    result.outcome = FlowOutcome::drop;
+  }
+  return result;
 }
 
 FlowResult decide(const NodeConfig& node, const api::ObjectKey& key, const PortRule& rule,
@@ -20,6 +48,10 @@ FlowResult decide(const NodeConfig& node, const api::ObjectKey& key, const PortR
   result.service = key;
   result.port_name = rule.port_name;
   result.frontend = frontend;
+  if (!may_dial(node, rule, frontend, source)) {
+    result.outcome = FlowOutcome::drop;
+    return result;
+  }
   const Treatment how = treatment(node, rule, frontend, classify_source(node, source));
   if (how.backends.empty()) {
     result.outcome = rule.if_empty == NoBackend::reject ? FlowOutcome::reject : FlowOutcome::drop;
@@ -44,15 +76,23 @@ SourceClass classify_source(const NodeConfig& node, const Ip& source) {
       std::find(node.node_ips.begin(), node.node_ips.end(), source) != node.node_ips.end()) {
     return SourceClass::node;
   }
-  const bool pod = std::any_of(node.local_pod_cidrs.begin(), node.local_pod_cidrs.end(),
-                               [&](const Cidr& cidr) { return cidr.contains(source); });
-  return pod ? SourceClass::local_pod : SourceClass::outside;
+  return inside(node.local_pod_cidrs, source) ? SourceClass::local_pod : SourceClass::outside;
+}
+
+bool may_dial(const NodeConfig& node, const PortRule& rule, const Frontend& frontend,
+              const Ip& source) {
+  if (frontend.kind != FrontendKind::load_balancer || rule.source_ranges.empty()) return true;
+  if (inside(rule.source_ranges, source)) return true;
+  if (source != frontend.ip) return false;
+  return std::any_of(node.node_ips.begin(), node.node_ips.end(),
+                     [&](const Ip& ip) { return inside(rule.source_ranges, ip); });
 }
 
 Treatment treatment(const NodeConfig& node, const PortRule& rule, const Frontend& frontend,
                     SourceClass source) {
   if (frontend.kind == FrontendKind::cluster_ip) {
-    const bool masquerade = source != SourceClass::local_pod && knows_local_pods(node, rule.ipv6);
+    const bool masquerade = node.masquerade_all ||
+                            (source != SourceClass::local_pod && knows_local_pods(node, rule.ipv6));
     return {frontend.local_only ? local_backends(rule) : cluster_backends(rule), masquerade};
   }
   if (!frontend.local_only) return {cluster_backends(rule), true};
@@ -71,18 +111,20 @@ FlowResult resolve(const ServiceTable& table, const Ip& source, const Ip& destin
       }
     }
   }
-  return {};
+  return no_service(table, destination);
 }
 
 std::string to_text(const FlowResult& result) {
-  const std::string name = cat(result.service.to_string(), ":", result.port_name);
+  const bool nobody = result.service.name.empty();
+  const std::string name =
+      nobody ? "no such port" : cat(result.service.to_string(), ":", result.port_name);
   switch (result.outcome) {
     case FlowOutcome::pass:
       return "pass";
     case FlowOutcome::reject:
       return cat("reject ", name);
     case FlowOutcome::drop:
-      return cat("drop ", name);
+      return cat("drop ", nobody ? "no such address" : name);
     case FlowOutcome::forward:
       break;
   }

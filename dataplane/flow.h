@@ -32,15 +32,17 @@ struct FlowCandidate {
 
 struct FlowResult {
   FlowOutcome outcome = FlowOutcome::pass;
-  api::ObjectKey service;  // empty when the outcome is pass
+  api::ObjectKey service;  // empty: pass, or nobody has this port or address (reject, drop)
   std::string port_name;
   Frontend frontend;
   std::vector<FlowCandidate> candidates;  // empty unless the outcome is forward
   friend bool operator==(const FlowResult&, const FlowResult&) = default;
 };
 
-// The first new packet of a flow. When two services claim one address and port (externalIPs can),
-// the service that sorts first has it. Linear in the table: for people and tests, not for packets.
+// The first new packet of a flow. An undefined port of a ClusterIP is rejected, an address inside
+// NodeConfig::service_cidrs that no Service has is dropped. When two services claim one address and
+// port (externalIPs can), the service that sorts first has it. Linear in the table: for people and
+// tests, not for packets.
 FlowResult resolve(const ServiceTable& table, const Ip& source, const Ip& destination,
                    uint16_t port, Protocol protocol);
 
@@ -54,6 +56,10 @@ struct Treatment {
 };
 Treatment treatment(const NodeConfig& node, const PortRule& rule, const Frontend& frontend,
                     SourceClass source);
+
+// Whether the source ranges of the rule let this source dial the frontend.
+bool may_dial(const NodeConfig& node, const PortRule& rule, const Frontend& frontend,
+              const Ip& source);
 
 // Whether `node` can tell local pods of a family from other sources.
 bool knows_local_pods(const NodeConfig& node, bool ipv6);

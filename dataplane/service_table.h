@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -19,8 +20,20 @@ struct NodeConfig {
   std::string node_name;
   std::vector<Ip> node_ips;           // NodePorts are served on these; empty: none
   std::vector<Cidr> local_pod_cidrs;  // sources inside are local pods: no masquerade to ClusterIPs
+  std::string zone = {};              // for topology hints; "": they are not looked at
+  // The node's addresses that NodePorts are served on, when not all of node_ips.
+  std::optional<std::vector<Ip>> node_port_ips = {};
+  bool localhost_node_ports = true;      // NodePorts on 127.0.0.1 too, for the node itself
+  bool masquerade_all = false;           // whatever goes to a ClusterIP
+  std::vector<Cidr> service_cidrs = {};  // an address inside that no Service has is dropped
+  std::string proxy_name = {};           // serves Services with this service-proxy-name label only
   friend bool operator==(const NodeConfig&, const NodeConfig&) = default;
 };
+
+// Where NodePorts answer, loopback aside.
+inline const std::vector<Ip>& node_port_ips(const NodeConfig& node) {
+  return node.node_port_ips ? *node.node_port_ips : node.node_ips;
+}
 
 struct Backend {
   Ip ip;
@@ -31,8 +44,9 @@ struct Backend {
 
 enum class FrontendKind : uint8_t {
   cluster_ip,
-  node_port,    // the port on every NodeConfig::node_ips of the rule's family
-  external_ip,  // spec.externalIPs or a load balancer's VIP: matched like a ClusterIP, by address
+  node_port,      // the port on every NodeConfig::node_ips of the rule's family
+  external_ip,    // spec.externalIPs: matched like a ClusterIP, by address
+  load_balancer,  // a load balancer's VIP: the same, and PortRule::source_ranges apply
 };
 
 struct Frontend {
@@ -52,6 +66,18 @@ enum class NoBackend : uint8_t {
   drop,    // endpoints exist, but not for this traffic policy
 };
 
+// How a new flow's backend is chosen, among those that its frontend and source may have.
+enum class Algorithm : uint8_t {
+  random,
+  maglev,  // by the flow's addresses and ports, the same on every node
+};
+
+// How answers come back to clients of NodePorts and external addresses.
+enum class Forwarding : uint8_t {
+  snat,  // through this node
+  dsr,   // from the backend's node directly
+};
+
 // One Service port of one address family, with everything needed to serve it.
 struct PortRule {
   std::string port_name;
@@ -63,6 +89,15 @@ struct PortRule {
   // The cluster set starts here: 0, except when local backends serve the Local policy only
   // (terminating ones, while other nodes have ready ones).
   uint32_t cluster_first = 0;
+  // Not 0: a client (its address) keeps its backend until it was away for so long. One memory for
+  // all frontends of the rule.
+  uint32_t affinity_timeout_s = 0;
+  // Of the rule's family. Not empty: who may dial the load_balancer frontends; the others are
+  // dropped. The node itself may when one of its addresses is inside, and then also with the
+  // dialled address as its source.
+  std::vector<Cidr> source_ranges = {};
+  Algorithm algorithm = Algorithm::random;
+  Forwarding forwarding = Forwarding::snat;
   friend bool operator==(const PortRule&, const PortRule&) = default;
 };
 
@@ -80,12 +115,22 @@ inline std::span<const Backend> local_backends(const PortRule& rule) {
 
 // Masquerade (the source becomes the node's address, so that replies come back through it), by
 // source. It is the same in every driver:
-// - ClusterIP: sources outside local_pod_cidrs; nobody when it has no CIDR of the family.
-// - NodePort and external IP: everybody; with local_only only the node itself.
+// - ClusterIP: everybody with masquerade_all; else sources outside local_pod_cidrs, nobody when it
+//   has no CIDR of the family.
+// - NodePort, external IP, load balancer: everybody; with local_only only the node itself.
 // - any frontend: when the chosen backend is the source itself (hairpin).
+
+// spec.healthCheckNodePort: HTTP on this port of every node says whether it has endpoints.
+struct HealthCheck {
+  uint16_t port = 0;  // 0: none
+  uint32_t local_endpoints =
+      0;  // ready ones on this node; terminating ones do not count (KEP-1669)
+  friend bool operator==(const HealthCheck&, const HealthCheck&) = default;
+};
 
 struct ServiceEntry {
   std::vector<PortRule> ports;  // sorted by (family, protocol, port name)
+  HealthCheck health_check = {};
   friend bool operator==(const ServiceEntry&, const ServiceEntry&) = default;
 };
 

@@ -40,7 +40,7 @@ Backend resolve_backend(const api::Snapshot& snapshot, const BackendKey& key) {
   }
   const api::SliceList slices = snapshot.slices_of(key.service);
   for (const bool ipv6 : {false, true}) {
-    const auto usable = api::usable_endpoints(slices, port->name, Protocol::tcp, ipv6, "");
+    const auto usable = api::usable_endpoints(slices, port->name, Protocol::tcp, ipv6, {});
     for (const auto& endpoint : usable.cluster) {
       backend.endpoints.push_back({endpoint.ip, endpoint.port});
     }

@@ -21,7 +21,7 @@ ApiAnswer read_answer(int status, const std::string& text) {
 }  // namespace
 
 ApiWriter::ApiWriter(net::EventLoop& loop, net::HttpTarget target, net::Headers headers)
-    : loop_(loop), client_(loop, std::move(target)), headers_(std::move(headers)) {}
+    : client_(loop, std::move(target)), headers_(std::move(headers)) {}
 
 void ApiWriter::send(std::string method, std::string path, const json::value& body, Done done) {
   const uint64_t id = next_++;

@@ -41,7 +41,6 @@ class ApiWriter {
   };
   void finish(uint64_t id, const Result<void>& outcome);
 
-  net::EventLoop& loop_;
   net::HttpClient client_;
   net::Headers headers_;
   uint64_t next_ = 0;

@@ -108,9 +108,6 @@ ApplyReport ServiceSync::run(const std::map<api::ObjectKey, const ServiceEntry*>
   for (const auto& [key, lines] : troubles_) {
     for (const std::string& line : lines) round.report.errors.push_back(line);
   }
-  for (const auto& [key, lines] : unsupported_) {
-    for (const std::string& line : lines) round.report.unsupported.push_back(line);
-  }
   if (sweep_pending_) round.report.errors.push_back("removed services: entries are left behind");
   round.report.services_changed = wanted.size();
   return std::move(round.report);
@@ -119,7 +116,6 @@ ApplyReport ServiceSync::run(const std::map<api::ObjectKey, const ServiceEntry*>
 // The service owns nothing any more; the maps are not touched yet.
 void ServiceSync::release(const api::ObjectKey& owner, Round& round) {
   troubles_.erase(owner);
-  unsupported_.erase(owner);
   auto found = owned_.find(owner);
   if (found == owned_.end()) return;
   for (const Rule& rule : found->second) {
@@ -141,10 +137,7 @@ void ServiceSync::claim(const api::ObjectKey& owner, const ServiceEntry& entry,
   for (const PortRule& port : entry.ports) {
     Rule rule{.name = rule_name(port), .label = rule_label(owner, port)};
     if (int ordinal = ++seen[rule.name]; ordinal > 1) rule.name += cat("#", ordinal);
-    if (port.protocol == Protocol::sctp) {
-      unsupported_[owner].push_back(cat(rule.label, ": SCTP is not served in eBPF mode"));
-      continue;
-    }
+    if (port.protocol == Protocol::sctp) continue;  // see dataplane/capability.cc
     claim_frontends(owner, port, rule);
     if (rule.frontends.empty()) continue;
     Target target{

@@ -108,7 +108,6 @@ class ServiceSync {
 
   std::map<api::ObjectKey, ServiceEntry> pending_;               // to be tried again
   std::map<api::ObjectKey, std::vector<std::string>> troubles_;  // what each service lacks
-  std::map<api::ObjectKey, std::vector<std::string>> unsupported_;
   bool swept_ = false;  // a full table has been applied: what nobody owns is garbage
   bool sweep_pending_ = false;
 };

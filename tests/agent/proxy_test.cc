@@ -12,15 +12,10 @@ namespace {
 
 using dataplane::FaultyDriver;
 
-// Everything is written, but one Service needs what the mode does not have.
+// Takes everything, under the name of a mode that has no SCTP.
 class LimitedDriver final : public dataplane::FakeDriver {
  public:
-  dataplane::ApplyReport apply(const dataplane::ServiceTable& table,
-                               const std::set<api::ObjectKey>& changed, bool full) override {
-    dataplane::ApplyReport report = FakeDriver::apply(table, changed, full);
-    report.unsupported = {"default/dns:sctp: SCTP is not served"};
-    return report;
-  }
+  std::string_view mode() const override { return "ebpf"; }
 };
 
 class ProxyTest : public ::testing::Test {
@@ -63,12 +58,29 @@ TEST_F(ProxyTest, IsUpAfterTheFirstFullTable) {
   EXPECT_EQ(proxy_->status().services, 3u);
 }
 
-TEST_F(ProxyTest, AServiceThatTheModeCannotServeDoesNotKeepTheNodeDown) {
+TEST_F(ProxyTest, AServiceThatTheModeCannotServeIsNamedAndDoesNotKeepTheNodeDown) {
   LimitedDriver& driver = start<LimitedDriver>();
-  update();
+  api::SnapshotBuilder builder;
+  dataplane::big_cluster(builder, 1, 2);
+  api::Service sctp;
+  sctp.meta.key = {"default", "signal"};
+  sctp.cluster_ips = {Ip::v4(0x0a600064)};
+  sctp.ports = {{.name = "m3ua", .protocol = Protocol::sctp, .port = 2905}};
+  builder.put(std::make_shared<const api::Service>(sctp));
+  auto tick = builder.take();
+  tick.changes.everything = true;
+  proxy_->update(*tick.snapshot, tick.changes);
   EXPECT_TRUE(proxy_->status().applied);
-  ASSERT_EQ(proxy_->status().last_report.unsupported.size(), 1u);
   EXPECT_EQ(driver.applies(), 1u) << "no retry would help";
+  ASSERT_EQ(proxy_->status().lacking.size(), 1u);
+  EXPECT_EQ(proxy_->status().lacking[0],
+            "default/signal:m3ua: no SCTP in ebpf mode; these ports are not served");
+  EXPECT_NE(sink_.text().find("no SCTP"), std::string::npos);
+
+  builder.erase(api::Kind::service, sctp.meta.key);
+  tick = builder.take();
+  proxy_->update(*tick.snapshot, tick.changes);
+  EXPECT_TRUE(proxy_->status().lacking.empty());
 }
 
 TEST_F(ProxyTest, AFailedWriteIsTriedAgainUntilItWorks) {

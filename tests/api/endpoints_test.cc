@@ -78,7 +78,7 @@ TEST(UsableEndpoints, FollowReadinessAndTheTerminatingFallback) {
   };
   for (const Case& c : cases) {
     const SliceList slices = one_slice(c.endpoints);
-    const UsableSet set = usable_endpoints(slices, "http", Protocol::tcp, false, this_node);
+    const UsableSet set = usable_endpoints(slices, "http", Protocol::tcp, false, {this_node, {}});
     EXPECT_EQ(numbers(set.cluster), c.cluster) << c.endpoints;
     EXPECT_EQ(numbers(set.local), c.local) << c.endpoints;
     EXPECT_EQ(set.any, c.any) << c.endpoints;
@@ -91,7 +91,7 @@ TEST(UsableEndpoints, ReadyCountsEvenWhileTerminating) {
   auto slice = std::make_shared<EndpointSlice>(*one_slice("LR")[0]);
   slice->endpoints[0].terminating = true;
   const SliceList slices{slice};
-  EXPECT_EQ(numbers(usable_endpoints(slices, "http", Protocol::tcp, false, "").cluster), "1");
+  EXPECT_EQ(numbers(usable_endpoints(slices, "http", Protocol::tcp, false, {}).cluster), "1");
 }
 
 TEST(UsableEndpoints, MatchPortNameProtocolAndFamily) {
@@ -125,7 +125,7 @@ TEST(UsableEndpoints, MatchPortNameProtocolAndFamily) {
       {"dns", Protocol::udp, true, "[fd00::1]:5353"},
   };
   for (const Case& c : cases) {
-    const UsableSet set = usable_endpoints(slices, c.port, c.protocol, c.ipv6, this_node);
+    const UsableSet set = usable_endpoints(slices, c.port, c.protocol, c.ipv6, {this_node, {}});
     std::string got;
     for (const auto& e : set.cluster) got += SocketAddress{e.ip, e.port}.to_string();
     EXPECT_EQ(got, c.expected) << c.port;
@@ -138,7 +138,7 @@ TEST(UsableEndpoints, MergeSlicesOrderedAndWithoutDuplicates) {
   // While an endpoint moves between slices it stands in both: here as local, and as terminating.
   auto second = std::make_shared<EndpointSlice>(*one_slice("RT LR RR RR")[0]);
   const SliceList slices{first, second};
-  const UsableSet set = usable_endpoints(slices, "http", Protocol::tcp, false, this_node);
+  const UsableSet set = usable_endpoints(slices, "http", Protocol::tcp, false, {this_node, {}});
   EXPECT_EQ(numbers(set.cluster), "1 2 3 4");
   EXPECT_EQ(numbers(set.local), "2");
   EXPECT_FALSE(set.cluster[0].local);
@@ -153,7 +153,7 @@ TEST(UsableEndpoints, KeepTheSlicesOwnPortNumbers) {
   other->endpoints.erase(other->endpoints.begin());
   SliceList slices = one_slice("RR");
   slices.push_back(other);
-  const UsableSet set = usable_endpoints(slices, "http", Protocol::tcp, false, this_node);
+  const UsableSet set = usable_endpoints(slices, "http", Protocol::tcp, false, {this_node, {}});
   ASSERT_EQ(set.cluster.size(), 2u);
   EXPECT_EQ(set.cluster[0].port, 8080);
   EXPECT_EQ(set.cluster[1].port, 9090);
@@ -163,14 +163,64 @@ TEST(UsableEndpoints, NothingIsLocalWithoutANodeName) {
   auto slice = std::make_shared<EndpointSlice>(*one_slice("LR")[0]);
   slice->endpoints[0].node_name.clear();
   const SliceList slices{slice};
-  EXPECT_TRUE(usable_endpoints(slices, "http", Protocol::tcp, false, "").local.empty());
+  EXPECT_TRUE(usable_endpoints(slices, "http", Protocol::tcp, false, {}).local.empty());
+}
+
+// Endpoints as "<place><state>[@zone+zone][#node]": hints by zone and by node.
+SliceList hinted_slice(std::string_view codes) {
+  auto slice = std::make_shared<EndpointSlice>(*one_slice("")[0]);
+  uint32_t number = 0;
+  for (const std::string_view code : split(codes, ' ')) {
+    Endpoint& endpoint = slice->endpoints.emplace_back(make_endpoint(code, ++number));
+    const size_t zones = code.find('@'), node = code.find('#');
+    if (zones != code.npos) {
+      for (const std::string_view zone : split(code.substr(zones + 1, node - zones - 1), '+')) {
+        endpoint.hint_zones.emplace_back(zone);
+      }
+    }
+    if (node != code.npos) endpoint.hint_nodes.emplace_back(code.substr(node + 1));
+  }
+  return {slice};
+}
+
+TEST(UsableEndpoints, HintsNarrowTheClusterSetOnlyWhenEveryReadyOneHasThem) {
+  struct Case {
+    std::string_view endpoints, zone;
+    std::string_view cluster, local;
+    Topology topology;
+  };
+  const Case cases[] = {
+      {"LR@a RR@b", "a", "1", "1", Topology::same_zone},
+      {"LR@a RR@b RR@a+b", "b", "2 3", "1", Topology::same_zone},
+      {"LR@a RR", "a", "1 2", "1", Topology::everywhere},
+      {"LR@a RR@b", "c", "1 2", "1", Topology::everywhere},
+      {"LR@a RR@b", "", "1 2", "1", Topology::everywhere},
+      // Unready ones and those that terminate are not asked for hints, nor trusted with them.
+      {"LR@a RR@b RU RT", "a", "1", "1", Topology::same_zone},
+      {"LR@b RU@a", "a", "1", "1", Topology::everywhere},
+      // Nobody ready: the fallback takes all, hints or not.
+      {"LT@a RT@b", "a", "1 2", "1", Topology::everywhere},
+      // Node hints go before zone hints, and fall back to them.
+      {"LR@a#node-a RR@a#node-b", "a", "1", "1", Topology::same_node},
+      {"RR@a#node-b RR@b#node-c", "a", "1", "", Topology::same_zone},
+      {"RR@b#node-b RR@b#node-c", "a", "1 2", "", Topology::everywhere},
+  };
+  for (const Case& c : cases) {
+    const SliceList slices = hinted_slice(c.endpoints);
+    const UsableSet set =
+        usable_endpoints(slices, "http", Protocol::tcp, false, {this_node, c.zone});
+    EXPECT_EQ(numbers(set.cluster), c.cluster) << c.endpoints << " from zone " << c.zone;
+    EXPECT_EQ(numbers(set.local), c.local) << c.endpoints << " from zone " << c.zone;
+    EXPECT_EQ(set.topology, c.topology) << c.endpoints << " from zone " << c.zone;
+    EXPECT_TRUE(set.any);
+  }
 }
 
 TEST(UsableEndpoints, UseTheFirstAddress) {
   auto slice = std::make_shared<EndpointSlice>(*one_slice("LR")[0]);
   slice->endpoints[0].addresses.push_back(Ip::v4(0x0a000063));
   const SliceList slices{slice};
-  EXPECT_EQ(numbers(usable_endpoints(slices, "http", Protocol::tcp, false, "").cluster), "1");
+  EXPECT_EQ(numbers(usable_endpoints(slices, "http", Protocol::tcp, false, {}).cluster), "1");
 }
 
 }  // namespace

@@ -26,6 +26,31 @@ std::vector<std::string_view> texts(const json::value& value, std::string_view k
   return out;
 }
 
+// The facts that few nodes need.
+Result<void> read_options(const json::value& value, NodeConfig& node) {
+  node.zone = find_string(value, "zone");
+  node.proxy_name = find_string(value, "proxyName");
+  const auto is_set = [&](std::string_view key) {
+    const json::value* flag = find(value, key);
+    return flag != nullptr && flag->is_bool() && flag->get_bool();
+  };
+  node.masquerade_all = is_set("masqueradeAll");
+  node.localhost_node_ports = !is_set("noLocalhostNodePorts");
+  for (const std::string_view text : texts(value, "services")) {
+    const auto cidr = Cidr::parse(text);
+    if (!cidr) return fail(cat("node: services: ", text, " is no CIDR"));
+    node.service_cidrs.push_back(*cidr);
+  }
+  if (find(value, "nodePortsOn") == nullptr) return {};
+  node.node_port_ips.emplace();
+  for (const std::string_view text : texts(value, "nodePortsOn")) {
+    const auto ip = Ip::parse(text);
+    if (!ip) return fail(cat("node: nodePortsOn: ", text, " is no address"));
+    node.node_port_ips->push_back(*ip);
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<void> put_yaml(api::SnapshotBuilder& builder, std::string_view yaml) {
@@ -53,6 +78,7 @@ Result<NodeConfig> parse_node(std::string_view yaml) {
     if (!cidr) return fail(cat("node: pods: ", text, " is no CIDR"));
     node.local_pod_cidrs.push_back(*cidr);
   }
+  FL_TRY_VOID(read_options(value, node));
   return node;
 }
 

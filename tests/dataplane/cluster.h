@@ -16,7 +16,8 @@ namespace fairlead::dataplane {
 // Every document of `yaml`, into the builder. The error names the document.
 Result<void> put_yaml(api::SnapshotBuilder& builder, std::string_view yaml);
 
-// "name: a", "ips: [...]", "pods: [...]" as a NodeConfig.
+// "name: a", "ips: [...]", "pods: [...]" as a NodeConfig; also zone, proxyName, masqueradeAll,
+// noLocalhostNodePorts, services and nodePortsOn.
 Result<NodeConfig> parse_node(std::string_view yaml);
 
 // The node that RandomCluster's endpoints are local to.

@@ -1,0 +1,98 @@
+#include "dataplane/capability.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/text.h"
+
+namespace fairlead::dataplane {
+namespace {
+
+constexpr std::array<std::string_view, 5> names = {"ebpf", "nftables", "iptables", "ipvs",
+                                                   "userspace"};
+
+using enum Capability;
+
+//                                            ebpf  nft   ipt   ipvs  userspace
+constexpr CapabilityRow rows[] = {
+    {sctp, "SCTP", {false, true, true, true, false}, "these ports are not served"},
+    {localhost_node_ports,
+     "NodePorts on 127.0.0.1",
+     {true, false, true, false, true},
+     "they answer on the node's own addresses"},
+    {session_affinity, "session affinity", {true, true, true, true, true}},
+    {source_ranges, "source ranges", {true, true, true, true, true}},
+    {source_address,
+     "client addresses",
+     {true, true, true, true, false},
+     "backends see the node's address"},
+    {policy_by_source,
+     "policy Local by source",
+     {true, true, true, false, true},
+     "pods and the node get local endpoints too"},
+    {undefined_ports,
+     "undefined ports rejected",
+     {true, true, false, true, true},
+     "their packets leave the node as they are"},
+    {unallocated_ips,
+     "unallocated service addresses dropped",
+     {true, true, false, false, false},
+     "their packets leave the node as they are"},
+    {maglev, "Maglev", {true, false, false, true, true}, "backends are chosen at random"},
+    {dsr, "direct server return", {true, false, false, false, false}, "answers come back by NAT"},
+    {live_flows,
+     "flows outlive the agent",
+     {true, true, true, true, false},
+     "connections end with the process"},
+};
+
+void need(std::vector<std::string>& out, Mode mode, Capability capability,
+          const std::string& label) {
+  if (can(mode, capability)) return;
+  const auto row = std::find_if(std::begin(rows), std::end(rows), [&](const CapabilityRow& one) {
+    return one.capability == capability;
+  });
+  out.push_back(cat(label, ": no ", row->name, " in ", to_string(mode), " mode; ", row->instead));
+}
+
+}  // namespace
+
+std::string_view to_string(Mode mode) { return names[static_cast<size_t>(mode)]; }
+
+std::optional<Mode> parse_mode(std::string_view text) {
+  for (const Mode mode : all_modes) {
+    if (to_string(mode) == text) return mode;
+  }
+  return std::nullopt;
+}
+
+std::span<const CapabilityRow> capability_rows() { return rows; }
+
+bool can(Mode mode, Capability capability) {
+  for (const CapabilityRow& row : rows) {
+    if (row.capability == capability) return row.has[static_cast<size_t>(mode)];
+  }
+  CHECK(false);
+}
+
+std::vector<std::string> lacking(Mode mode, const api::ObjectKey& key, const ServiceEntry& entry) {
+  std::vector<std::string> out;
+  for (const PortRule& rule : entry.ports) {
+    const std::string label = cat(key.to_string(), ":", rule.port_name);
+    if (rule.protocol == Protocol::sctp) need(out, mode, sctp, label);
+    if (rule.affinity_timeout_s != 0) need(out, mode, session_affinity, label);
+    if (!rule.source_ranges.empty()) need(out, mode, source_ranges, label);
+    if (rule.algorithm == Algorithm::maglev) need(out, mode, maglev, label);
+    if (rule.forwarding == Forwarding::dsr) need(out, mode, dsr, label);
+    const bool local_policy =
+        std::any_of(rule.frontends.begin(), rule.frontends.end(), [](const Frontend& frontend) {
+          return frontend.local_only && frontend.kind != FrontendKind::cluster_ip;
+        });
+    if (local_policy) need(out, mode, policy_by_source, label);
+  }
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());  // both families say the same
+  return out;
+}
+
+}  // namespace fairlead::dataplane
