@@ -1,8 +1,16 @@
-# fairlead_room(NAME [DEPS room...] [LIBS target...] [MAIN file]): the static library of one room,
-# made of every .cc below its folder. MAIN files belong to an executable and are left out.
+# fairlead_room(NAME [DIR folder] [FLAT] [DEPS room...] [LIBS target...] [MAIN file]): the static
+# library of one room, made of every .cc below its folder (FLAT: in the folder itself). MAIN files
+# belong to an executable and are left out.
 function(fairlead_room name)
-  cmake_parse_arguments(R "" "" "DEPS;LIBS;MAIN" ${ARGN})
-  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${name}/*.cc)
+  cmake_parse_arguments(R "FLAT" "DIR" "DEPS;LIBS;MAIN" ${ARGN})
+  if(NOT R_DIR)
+    set(R_DIR ${name})
+  endif()
+  if(R_FLAT)
+    file(GLOB sources CONFIGURE_DEPENDS ${R_DIR}/*.cc)
+  else()
+    file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${R_DIR}/*.cc)
+  endif()
   foreach(main ${R_MAIN})
     list(REMOVE_ITEM sources ${CMAKE_SOURCE_DIR}/${main})
   endforeach()
@@ -19,10 +27,14 @@ function(fairlead_room name)
       <string_view> <unordered_map> <utility> <vector>)
 endfunction()
 
-# fairlead_tests(ROOM): tests/ROOM/*_test.cc as one program test_ROOM; ctest sees each case.
+# fairlead_tests(ROOM [DIR folder] [TIMEOUT seconds] DEPS room...): the .cc files of tests/ROOM (or
+# tests/DIR) as one program test_ROOM; ctest sees each case.
 function(fairlead_tests room)
-  cmake_parse_arguments(T "" "TIMEOUT" "DEPS" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${room}/*.cc)
+  cmake_parse_arguments(T "" "DIR;TIMEOUT" "DEPS" ${ARGN})
+  if(NOT T_DIR)
+    set(T_DIR ${room})
+  endif()
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${T_DIR}/*.cc)
   if(NOT sources)
     return()
   endif()

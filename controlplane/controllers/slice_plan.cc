@@ -179,10 +179,13 @@ void plan_group(const api::Service& service, const Group& group,
                 SlicePlan& plan) {
   std::map<Ip, const Wanted*> left;
   for (const auto& [ip, wanted] : group.endpoints) left[ip] = &wanted;
-  std::vector<Draft> drafts;
-  for (const auto* slice : existing) drafts.push_back(draft_of(*slice, left));
   // New endpoints go where a write is due anyway, then where there is room.
-  std::ranges::stable_sort(drafts, std::greater<>{}, &Draft::changed);
+  std::vector<Draft> drafts, untouched;
+  for (const auto* slice : existing) {
+    Draft draft = draft_of(*slice, left);
+    (draft.changed ? drafts : untouched).push_back(std::move(draft));
+  }
+  drafts.insert(drafts.end(), untouched.begin(), untouched.end());
   for (Draft& draft : drafts) {
     while (!left.empty() && draft.kept.size() < max_endpoints_per_slice) {
       draft.kept.push_back(left.begin()->second);

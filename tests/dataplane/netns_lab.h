@@ -3,6 +3,7 @@
 #pragma once
 
 #include <sys/types.h>
+#include <functional>
 
 #include <map>
 #include <memory>

@@ -20,6 +20,9 @@ MAY_INCLUDE = {
     "dataplane/driver": ["api", "base", "net"],
     "dataplane/ebpf": ["dataplane", "api", "base", "net", "bpf/shared", "skeletons"],
     "dataplane/nftables": ["dataplane", "api", "base", "net"],
+    "dataplane/iptables": ["dataplane", "api", "base", "net"],
+    "dataplane/ipvs": ["dataplane", "api", "base", "net"],
+    "dataplane/userspace": ["dataplane", "api", "base", "net", "bpf/shared", "skeletons"],
     "dns": ["api", "net", "base"],
     "ingress": ["api", "net", "base"],
     "controlplane": ["api", "net", "base"],
@@ -31,7 +34,7 @@ MAY_INCLUDE = {
 
 # Third-party headers, by the only places that may name them.
 OWNERS = {
-    r"bpf/(bpf|libbpf)\.h|linux/bpf\.h": ["dataplane/ebpf", "bpf"],
+    r"bpf/(bpf|libbpf)\.h|linux/bpf\.h": ["dataplane/ebpf", "dataplane/userspace", "bpf"],
     r"netlink/.*": ["net/netlink"],
     r"ares.*\.h": ["net/resolver"],
     r"boost/(beast|asio).*": ["net", "ingress"],

@@ -1,4 +1,4 @@
-#include "ebpf_lab.h"
+#include "tests/dataplane/ebpf/lab.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>

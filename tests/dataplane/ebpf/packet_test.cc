@@ -18,7 +18,7 @@
 #include "dataplane/ebpf/node_sync.h"
 #include "dataplane/ebpf/object.h"
 #include "dataplane/ebpf/service_sync.h"
-#include "ebpf_lab.h"
+#include "tests/dataplane/ebpf/lab.h"
 
 namespace fairlead::dataplane::ebpf {
 namespace {

@@ -8,7 +8,7 @@
 #include "dataplane/ebpf/map_dump.h"
 #include "dataplane/ebpf/node_sync.h"
 #include "dataplane/ebpf/service_sync.h"
-#include "ebpf_lab.h"
+#include "tests/dataplane/ebpf/lab.h"
 
 namespace fairlead::dataplane::ebpf {
 namespace {

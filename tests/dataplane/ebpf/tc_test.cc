@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
-#include "ebpf_lab.h"
+#include "tests/dataplane/ebpf/lab.h"
 
 namespace fairlead::dataplane::test {
 namespace {

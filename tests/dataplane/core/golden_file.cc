@@ -1,4 +1,4 @@
-#include "tests/dataplane/golden_file.h"
+#include "tests/dataplane/core/golden_file.h"
 
 #include <algorithm>
 #include <cstdlib>

@@ -17,7 +17,7 @@
 #include "dataplane/ebpf/object.h"
 #include "dataplane/ebpf/service_sync.h"
 #include "dataplane/ebpf/tc_filters.h"
-#include "ebpf_lab.h"
+#include "tests/dataplane/ebpf/lab.h"
 
 namespace fairlead::dataplane::test {
 namespace {

@@ -1,5 +1,5 @@
 // The cgroup programs with real sockets.
-#include "ebpf_lab.h"
+#include "tests/dataplane/ebpf/lab.h"
 
 #include <arpa/inet.h>
 #include <sys/socket.h>

@@ -10,7 +10,7 @@
 #include "dataplane/nftables/driver.h"
 #include "dataplane/nftables/fake_runner.h"
 #include "tests/dataplane/cluster.h"
-#include "tests/dataplane/golden_file.h"
+#include "tests/dataplane/core/golden_file.h"
 
 namespace fairlead::dataplane {
 namespace {
