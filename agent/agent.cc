@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "agent/drivers.h"
 #include "dns/corefile.h"
 #include "watch/kubeconfig.h"
 
@@ -64,10 +65,14 @@ Result<void> Agent::start() {
 }
 
 Result<void> Agent::start_proxy() {
-  auto [driver, why] = choose_driver(config_, loop_, log_, registry_);
-  if (!driver) {
+  const auto [mode, why] = choose_mode(config_.proxy_mode);
+  if (!mode) {
     proxy_off_why_ = why;
     return {};
+  }
+  auto driver = make_driver(*mode, {config_, loop_, log_, registry_});
+  if (!driver) {
+    return fail(cat("--proxy-mode ", to_string(*mode), ": this program was built without it"));
   }
   proxy_ =
       std::make_unique<Proxy>(loop_, config_, node_name_, std::move(driver), why, log_, registry_);

@@ -3,25 +3,29 @@
 namespace fairlead::agent {
 namespace {
 
-constexpr std::pair<std::string_view, ProxyMode> proxy_modes[] = {{"auto", ProxyMode::automatic},
-                                                                  {"ebpf", ProxyMode::ebpf},
-                                                                  {"nftables", ProxyMode::nftables},
-                                                                  {"none", ProxyMode::none}};
+constexpr std::string_view mode_names = "auto, ebpf, nftables, iptables, ipvs, userspace or none";
 
 }  // namespace
 
-Result<void> parse_setting(std::string_view text, ProxyMode& out) {
-  for (const auto& [name, mode] : proxy_modes) {
-    if (name == text) {
-      out = mode;
-      return {};
-    }
-  }
-  return fail(cat("'", text, "' is not a proxy mode: auto, ebpf, nftables or none"));
+std::optional<dataplane::Mode> fixed_mode(ProxyMode mode) {
+  if (mode == ProxyMode::automatic || mode == ProxyMode::none) return std::nullopt;
+  return dataplane::parse_mode(format_setting(mode));
 }
 
 std::string format_setting(ProxyMode value) {
-  return std::string(proxy_modes[static_cast<size_t>(value)].first);
+  constexpr std::string_view names[] = {"auto", "ebpf",      "nftables", "iptables",
+                                        "ipvs", "userspace", "none"};
+  return std::string(names[static_cast<size_t>(value)]);
+}
+
+Result<void> parse_setting(std::string_view text, ProxyMode& out) {
+  for (size_t i = 0; i <= static_cast<size_t>(ProxyMode::none); ++i) {
+    const auto mode = static_cast<ProxyMode>(i);
+    if (format_setting(mode) != text) continue;
+    out = mode;
+    return {};
+  }
+  return fail(cat("'", text, "' is not a proxy mode: ", mode_names));
 }
 
 std::vector<Option<AgentConfig>> agent_options() {
@@ -35,7 +39,7 @@ std::vector<Option<AgentConfig>> agent_options() {
              &C::node_ips),
       option("local-pod-cidrs", "CIDRS", "this node's pod networks (empty: as the Node says)",
              &C::local_pod_cidrs),
-      option("proxy-mode", "MODE", "auto, ebpf, nftables or none", &C::proxy_mode),
+      option("proxy-mode", "MODE", std::string(mode_names), &C::proxy_mode),
       option("cgroup", "DIR", "cgroup2 folder whose sockets are balanced (empty: the root)",
              &C::cgroup),
       option("bpffs", "DIR", "BPF file system that keeps state over a restart", &C::bpffs),

@@ -1,14 +1,17 @@
 // What can be set on an agent, and its table of options.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "agent/option.h"
+#include "dataplane/capability.h"
 
 namespace fairlead::agent {
 
-enum class ProxyMode { automatic, ebpf, nftables, none };
+enum class ProxyMode { automatic, ebpf, nftables, iptables, ipvs, userspace, none };
+std::optional<dataplane::Mode> fixed_mode(ProxyMode mode);  // nothing for automatic and none
 Result<void> parse_setting(std::string_view text, ProxyMode& out);
 std::string format_setting(ProxyMode value);
 

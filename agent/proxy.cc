@@ -2,8 +2,6 @@
 
 #include "dataplane/capability.h"
 #include "dataplane/compile.h"
-#include "dataplane/ebpf/driver.h"
-#include "dataplane/nftables/driver.h"
 
 namespace fairlead::agent {
 namespace {
@@ -20,36 +18,6 @@ size_t count_backends(const dataplane::ServiceTable& table) {
 }
 
 }  // namespace
-
-ChosenDriver choose_driver(const AgentConfig& config, net::EventLoop& loop, const Log& log,
-                           Registry& registry) {
-  const auto ebpf = [&] {
-    dataplane::EbpfOptions options;
-    options.bpffs = config.bpffs;
-    options.cgroup = config.cgroup;
-    options.interfaces = config.interfaces;
-    return dataplane::make_ebpf_driver(options, loop, log.named("ebpf"), registry);
-  };
-  const auto nftables = [&] {
-    return dataplane::make_nftables_driver({}, log.named("nftables"), registry);
-  };
-  switch (config.proxy_mode) {
-    case ProxyMode::none:
-      return {nullptr, "switched off"};
-    case ProxyMode::ebpf:
-      return {ebpf(), "as configured"};
-    case ProxyMode::nftables:
-      return {nftables(), "as configured"};
-    case ProxyMode::automatic:
-      break;
-  }
-  const dataplane::EbpfSupport support = dataplane::probe_ebpf();
-  const std::string notes = join(support.notes, "; ");
-  if (support.connect && support.sendmsg && support.recvmsg && support.tc) {
-    return {ebpf(), notes.empty() ? "the kernel has what eBPF mode needs" : notes};
-  }
-  return {nftables(), cat("this kernel lacks what eBPF mode needs: ", notes)};
-}
 
 Proxy::Proxy(net::EventLoop& loop, const AgentConfig& config, std::string node_name,
              std::unique_ptr<dataplane::Driver> driver, std::string why, const Log& log,

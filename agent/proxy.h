@@ -64,12 +64,4 @@ class Proxy {
   net::Timer retry_;
 };
 
-// The driver for a mode; null for ProxyMode::none. `why` says what auto chose and what it missed.
-struct ChosenDriver {
-  std::unique_ptr<dataplane::Driver> driver;
-  std::string why;
-};
-ChosenDriver choose_driver(const AgentConfig& config, net::EventLoop& loop, const Log& log,
-                           Registry& registry);
-
 }  // namespace fairlead::agent

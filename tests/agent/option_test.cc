@@ -49,8 +49,9 @@ TEST(ConfigFile, ErrorsNameFileAndLine) {
       {"\n\ndns-workers: many\n",
        "agent.yaml:3: dns-workers: 'many' is not a number of 0 to 4294967295"},
       {"dns-workers: -1\n", "agent.yaml:1: dns-workers: '-1' is not a number of 0 to 4294967295"},
-      {"proxy-mode: ipvs\n",
-       "agent.yaml:1: proxy-mode: 'ipvs' is not a proxy mode: auto, ebpf, nftables or none"},
+      {"proxy-mode: smoke\n",
+       "agent.yaml:1: proxy-mode: 'smoke' is not a proxy mode: "
+       "auto, ebpf, nftables, iptables, ipvs, userspace or none"},
       {"node-ips: [10.0.0.1, here]\n", "agent.yaml:1: node-ips: 'here' is not an IP address"},
       {"ingress-http: 80000\n",
        "agent.yaml:1: ingress-http: '80000': expected ADDRESS:PORT with a port of 0 to 65535"},

@@ -1,0 +1,42 @@
+#include "agent/drivers.h"
+
+#include "base/text.h"
+#include "dataplane/ebpf/driver.h"
+#include "dataplane/nftables/driver.h"
+
+namespace fairlead::agent {
+
+using dataplane::Mode;
+
+std::unique_ptr<dataplane::Driver> make_driver(Mode mode, const DriverParts& parts) {
+  const Log log = parts.log.named(std::string(to_string(mode)));
+  switch (mode) {
+    case Mode::ebpf: {
+      dataplane::EbpfOptions options;
+      options.bpffs = parts.config.bpffs;
+      options.cgroup = parts.config.cgroup;
+      options.interfaces = parts.config.interfaces;
+      return dataplane::make_ebpf_driver(options, parts.loop, log, parts.registry);
+    }
+    case Mode::nftables:
+      return dataplane::make_nftables_driver({}, log, parts.registry);
+    case Mode::iptables:
+    case Mode::ipvs:
+    case Mode::userspace:
+      return nullptr;
+  }
+  return nullptr;
+}
+
+ChosenMode choose_mode(ProxyMode asked) {
+  if (asked == ProxyMode::none) return {std::nullopt, "switched off"};
+  if (asked != ProxyMode::automatic) return {fixed_mode(asked), "as configured"};
+  const dataplane::EbpfSupport support = dataplane::probe_ebpf();
+  const std::string notes = join(support.notes, "; ");
+  if (support.connect && support.sendmsg && support.recvmsg && support.tc) {
+    return {Mode::ebpf, notes.empty() ? "the kernel has what eBPF mode needs" : notes};
+  }
+  return {Mode::nftables, cat("this kernel lacks what eBPF mode needs: ", notes)};
+}
+
+}  // namespace fairlead::agent

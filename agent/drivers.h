@@ -1,0 +1,35 @@
+// Makes the driver of a proxy mode. A new mode is one case in make_driver().
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "agent/config.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "dataplane/capability.h"
+#include "dataplane/driver.h"
+#include "net/event_loop.h"
+
+namespace fairlead::agent {
+
+// What drivers are made of. Everything in it must outlive them.
+struct DriverParts {
+  const AgentConfig& config;
+  net::EventLoop& loop;
+  Log log;
+  Registry& registry;
+};
+
+// Touches nothing in the kernel. Null: this program was built without the mode.
+std::unique_ptr<dataplane::Driver> make_driver(dataplane::Mode mode, const DriverParts& parts);
+
+// The mode to run, and why it was chosen; no mode for ProxyMode::none.
+struct ChosenMode {
+  std::optional<dataplane::Mode> mode;
+  std::string why;
+};
+ChosenMode choose_mode(ProxyMode asked);
+
+}  // namespace fairlead::agent
