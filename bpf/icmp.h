@@ -34,18 +34,18 @@ static __always_inline void icmp_checksum(struct __sk_buff* skb, const struct pa
 // source change. Egress: the inner destination, and the outer source if it is that same host.
 static __noinline int icmp_error(struct __sk_buff* skb, struct packet* p) {
   struct packet inner;
-  if (!parse(skb, p->l4 + 8, &inner, true) || inner.icmp_error) return TC_ACT_OK;
+  if (!parse(skb, p->l4 + 8, &inner, true) || inner.icmp_error) return PASS;
   __u8 hook = p->tuple.hook;
   struct fl_tuple key;
   reversed(&inner.tuple, hook, &key);
   struct fl_nat* nat = bpf_map_lookup_elem(&conntrack, &key);
-  if (!nat) return TC_ACT_OK;
+  if (!nat) return PASS;
   bool ingress = hook == FL_INGRESS;
   struct change c = {.to = nat->ip, .to_port = nat->port};
   c.from = ingress ? inner.tuple.src : inner.tuple.dst;
   c.from_port = ingress ? inner.tuple.sport : inner.tuple.dport;
   bool outer = same_ip(ingress ? &p->tuple.dst : &p->tuple.src, &c.from);
-  if (ingress && !outer) return TC_ACT_OK;
+  if (ingress && !outer) return PASS;
   icmp_checksum(skb, p, &c, outer);
   if (c.from_port != c.to_port) {
     bpf_skb_store_bytes(skb, inner.l4 + (ingress ? 0 : 2), &c.to_port, 2, 0);
@@ -53,5 +53,5 @@ static __noinline int icmp_error(struct __sk_buff* skb, struct packet* p) {
   write_address(skb, inner.l3, inner.ipv6, ingress ? SOURCE : DESTINATION, &c);
   if (outer) write_address(skb, p->l3, p->ipv6, ingress ? DESTINATION : SOURCE, &c);
   count(FL_TC_ICMP);
-  return TC_ACT_OK;
+  return PASS;
 }

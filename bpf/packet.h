@@ -7,6 +7,9 @@
 
 #include "bpf/state.h"
 
+// Others after us have their turn: TCX_NEXT for tcx, "the next filter" for clsact, and both are -1.
+enum { PASS = TC_ACT_UNSPEC };
+
 enum fragment { WHOLE, FIRST_FRAGMENT, LATER_FRAGMENT };
 
 struct packet {

@@ -1,4 +1,4 @@
-// The two tc programs, the same on every link.
+// The two tc programs, the same on every link, attached by tcx or by a clsact filter.
 #pragma once
 
 #include "bpf/flow.h"
@@ -13,14 +13,14 @@ static __always_inline int translate(struct __sk_buff* skb, struct packet* p, en
   c.from_port = side == SOURCE ? p->tuple.sport : p->tuple.dport;
   rewrite(skb, p, side, &c);
   count(side == SOURCE ? FL_TC_EGRESS : FL_TC_INGRESS);
-  return TC_ACT_OK;
+  return PASS;
 }
 
 SEC("tc")
 int tc_ingress(struct __sk_buff* skb) {
   struct packet p;
   p.tuple.hook = FL_INGRESS;
-  if (!parse(skb, ETH_HLEN, &p, false)) return TC_ACT_OK;
+  if (!parse(skb, ETH_HLEN, &p, false)) return PASS;
   if (p.icmp_error) return icmp_error(skb, &p);
   struct fl_nat* nat = bpf_map_lookup_elem(&conntrack, &p.tuple);
   if (nat && continues(nat, &p)) {
@@ -30,10 +30,10 @@ int tc_ingress(struct __sk_buff* skb) {
     return translate(skb, &p, DESTINATION, &to, port);
   }
   // A new flow begins with its first fragment, and never with a reset.
-  if (p.fragment == LATER_FRAGMENT || p.tcp_flags & TCP_RST) return TC_ACT_OK;
+  if (p.fragment == LATER_FRAGMENT || p.tcp_flags & TCP_RST) return PASS;
   struct new_flow flow = {};
   enum verdict verdict = begin(&p, &flow);
-  if (verdict == NOT_OURS) return TC_ACT_OK;
+  if (verdict == NOT_OURS) return PASS;
   if (verdict == DROP) return TC_ACT_SHOT;
   if (verdict == REJECT) return answer_refused(skb, &p);
   return translate(skb, &p, DESTINATION, &flow.chosen.ip, flow.chosen.port);
@@ -43,10 +43,10 @@ SEC("tc")
 int tc_egress(struct __sk_buff* skb) {
   struct packet p;
   p.tuple.hook = FL_EGRESS;
-  if (!parse(skb, ETH_HLEN, &p, false)) return TC_ACT_OK;
+  if (!parse(skb, ETH_HLEN, &p, false)) return PASS;
   if (p.icmp_error) return icmp_error(skb, &p);
   struct fl_nat* nat = bpf_map_lookup_elem(&conntrack, &p.tuple);
-  if (!nat) return TC_ACT_OK;
+  if (!nat) return PASS;
   struct fl_ip to = nat->ip;
   __be16 port = nat->port;
   touch(&p.tuple, p.tcp_flags);

@@ -100,9 +100,10 @@ Result<void> EbpfDriver::attach() {
 }
 
 Result<void> EbpfDriver::attach_links() {
-  if (!options_.attach_tc || !support_.tc) return ebpf::remove_link_filters();
-  links_.emplace(options_.interfaces, object_->program_fd("tc_ingress"),
-                 object_->program_fd("tc_egress"), log_);
+  if (!options_.attach_tc || !support_.tc) return ebpf::remove_link_filters(pins_);
+  const auto kind = options_.tcx && support_.tcx ? ebpf::TcKind::tcx : ebpf::TcKind::clsact;
+  links_.emplace(options_.interfaces, kind, object_->program_fd("tc_ingress"),
+                 object_->program_fd("tc_egress"), pins_, log_);
   return links_->start(loop_);
 }
 
@@ -141,7 +142,10 @@ void EbpfDriver::finish(ApplyReport& report) {
 
 std::string EbpfDriver::dump() const {
   if (!maps_) return "mode ebpf\nnot started\n";
-  return ebpf::dump_maps(*maps_, [this](uint32_t id) { return services_->name_of(id); });
+  std::string text =
+      ebpf::dump_maps(*maps_, [this](uint32_t id) { return services_->name_of(id); });
+  if (links_) text += cat("tc by ", links_->kind(), " on ", links_->attached(), " links\n");
+  return text;
 }
 
 Result<void> EbpfDriver::cleanup() {
@@ -152,7 +156,7 @@ Result<void> EbpfDriver::cleanup() {
   services_.reset();
   maps_.reset();
   object_.reset();
-  Result<void> links = ebpf::remove_link_filters();
+  Result<void> links = ebpf::remove_link_filters(pins_);
   FL_TRY_VOID(pins_.remove_all());
   return links;
 }

@@ -24,6 +24,7 @@ struct EbpfOptions {
   std::vector<std::string> interfaces;  // tc devices; empty: every veth and physical link of the
                                         // network namespace, but lo, as they come and go
   bool attach_tc = true;
+  bool tcx = true;                  // tc programs by tcx where the kernel has it; false: by clsact
   uint32_t max_services = 65536;    // frontends: one per ClusterIP port, one per NodePort
   uint32_t max_backends = 262144;   // of all services together
   uint32_t max_conntrack = 262144;  // entries; a flow takes two, a masqueraded one four

@@ -28,6 +28,9 @@ Result<void> LinkFilters::start(net::EventLoop& loop) {
   home_ = namespace_id();
   FL_TRY(net::Netlink netlink, net::Netlink::open());
   FL_TRY(std::vector<net::LinkInfo> links, netlink.links());
+  std::set<int> present;
+  for (const net::LinkInfo& link : links) present.insert(link.index);
+  tcx_.sweep(present);
   for (const net::LinkInfo& link : links) on_link(net::LinkMonitor::Event::added, link);
   FL_TRY(monitor_,
          net::LinkMonitor::open(loop, [this](net::LinkMonitor::Event event,
@@ -39,6 +42,7 @@ void LinkFilters::on_link(net::LinkMonitor::Event event, const net::LinkInfo& li
   if (event == net::LinkMonitor::Event::removed) {
     attached_.erase(link.index);
     failed_.erase(link.index);
+    tcx_.detach(link.index);
     return;
   }
   if (namespace_id() != home_) {
@@ -50,17 +54,32 @@ void LinkFilters::on_link(net::LinkMonitor::Event event, const net::LinkInfo& li
     return;
   }
   // An earlier run may have chosen it.
-  if (!has_tc(link.index)) return;
+  if (!has_programs(link.index)) return;
+  tcx_.detach(link.index);
   if (auto gone = detach_tc(link.index); !gone) log_.warn(gone.error().message);
   attached_.erase(link.index);
 }
 
+bool LinkFilters::has_programs(int link_index) const {
+  return has_tc(link_index) || tcx_.attached(link_index);
+}
+
+Result<void> LinkFilters::attach_programs(int link_index) const {
+  if (kind_ == TcKind::tcx) {
+    FL_TRY_VOID(tcx_.attach(link_index, ingress_, egress_));
+    return detach_tc(link_index);
+  }
+  FL_TRY_VOID(attach_tc(link_index, ingress_, egress_));
+  tcx_.detach(link_index);
+  return {};
+}
+
 void LinkFilters::attach(const net::LinkInfo& link) {
-  Result<void> done = attach_tc(link.index, ingress_, egress_);
+  Result<void> done = attach_programs(link.index);
   if (done) {
     attached_[link.index] = link.name;
     failed_.erase(link.index);
-    log_.debug("tc programs attached", {{"link", link.name}});
+    log_.debug("tc programs attached", {{"link", link.name}, {"by", kind()}});
     return;
   }
   failed_[link.index] = {link, cat("link ", link.name, ": ", done.error().message)};
@@ -81,7 +100,8 @@ std::vector<std::string> LinkFilters::errors() const {
   return lines;
 }
 
-Result<void> remove_link_filters() {
+Result<void> remove_link_filters(const Pins& pins) {
+  TcxLinks(pins).sweep({});
   FL_TRY(net::Netlink netlink, net::Netlink::open());
   FL_TRY(std::vector<net::LinkInfo> links, netlink.links());
   Result<void> result;

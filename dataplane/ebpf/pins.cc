@@ -77,6 +77,15 @@ Result<void> Pins::open() {
   return {};
 }
 
+std::vector<std::string> Pins::links() const {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(root_ + "/links", error)) {
+    names.push_back(entry.path().filename());
+  }
+  return names;
+}
+
 std::vector<std::string> Pins::older() const {
   std::vector<std::string> found;
   std::error_code error;

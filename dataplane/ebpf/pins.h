@@ -17,6 +17,7 @@ class Pins {
 
   std::string map(const std::string& name) const { return root_ + "/maps/" + name; }
   std::string link(const std::string& name) const { return root_ + "/links/" + name; }
+  std::vector<std::string> links() const;  // names of the pins of this layout
   std::string program(const std::string& name) const { return root_ + "/programs/" + name; }
 
   // The link of an older layout, or "".

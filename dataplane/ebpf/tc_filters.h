@@ -1,5 +1,6 @@
-// The tc programs on links: one filter each for ingress and egress of a clsact qdisc, always with
-// the same handle and priority, so that a newer program replaces an older one atomically.
+// The tc programs on links where the kernel has no tcx: one filter each for ingress and egress of a
+// clsact qdisc, always with the same handle and priority, so that a newer program replaces an older
+// one atomically.
 #pragma once
 
 #include <string>

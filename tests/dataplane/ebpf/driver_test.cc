@@ -17,6 +17,7 @@
 #include "dataplane/ebpf/object.h"
 #include "dataplane/ebpf/service_sync.h"
 #include "dataplane/ebpf/tc_filters.h"
+#include "dataplane/ebpf/tcx_links.h"
 #include "tests/dataplane/ebpf/lab.h"
 
 namespace fairlead::dataplane::test {
@@ -54,9 +55,17 @@ class EbpfDriverTest : public testing::Test {
   std::string ask(const std::string& cgroup) {
     return run_in(node(), cgroup, [] { return dial({"10.96.0.10", 80}); });
   }
-  bool link_has_tc(const std::string& name) {
+  bool link_has_tc(const std::string& name) { return carriers(name) != ""; }
+  // By what the tc programs sit on the link, and how often when not once: "clsact", "tcx 2".
+  std::string carriers(const std::string& name) {
     auto scope = net::NetnsScope::enter(node());
-    return ebpf::has_tc(net::Netlink::open()->link(name)->index);
+    const int index = net::Netlink::open()->link(name)->index;
+    const int ingress = ebpf::count_tcx(index, true, "tc_ingress"),
+              egress = ebpf::count_tcx(index, false, "tc_egress");
+    std::string text = ebpf::has_tc(index) ? "clsact" : "";
+    if (ingress != egress) return cat(text, "tcx uneven");
+    if (ingress == 0) return text;
+    return cat(text, "tcx", ingress == 1 ? std::string() : cat(" ", ingress));
   }
 
   std::unique_ptr<Lab> lab_;
@@ -100,7 +109,7 @@ TEST_F(EbpfDriverTest, AnotherLayoutsProgramsServeUntilTheFirstTable) {
   ASSERT_TRUE(apply(web).ok());
   driver_.reset();
   std::string home = lab_->bpffs() + "/fairlead";
-  ASSERT_EQ(rename((home + "/v1").c_str(), (home + "/v0").c_str()), 0);
+  ASSERT_EQ(rename((home + cat("/v", int{FL_LAYOUT})).c_str(), (home + "/v0").c_str()), 0);
   ASSERT_TRUE(start());
   EXPECT_EQ(ask(lab_->cgroup()), answered) << "by the old programs and maps";
   EXPECT_FALSE(driver_->retry().ok());
@@ -139,6 +148,52 @@ TEST_F(EbpfDriverTest, FollowsTheInterfaceOptions) {
   EXPECT_FALSE(link_has_tc("pods0"));
 }
 
+TEST_F(EbpfDriverTest, GoesFromClsactToTcxAndBack) {
+  if (!probe_ebpf().tcx) GTEST_SKIP() << "NOT TESTED: this kernel has no tcx";
+  for (const bool tcx : {false, true, true, false, true}) {
+    options_.tcx = tcx;
+    ASSERT_TRUE(start());
+    for (const char* link : {"pods0", "other0"}) {
+      EXPECT_EQ(carriers(link), tcx ? "tcx" : "clsact");
+    }
+  }
+  options_.attach_tc = false;
+  ASSERT_TRUE(start());
+  EXPECT_EQ(carriers("pods0"), "");
+}
+
+TEST_F(EbpfDriverTest, PinsOfLinksThatWentAwayGoToo) {
+  if (!probe_ebpf().tcx) GTEST_SKIP() << "NOT TESTED: this kernel has no tcx";
+  ebpf::Pins pins(lab_->bpffs());
+  ASSERT_TRUE(start());
+  const size_t with_both = pins.links().size();
+  auto remove = [&](const char* name) {
+    auto scope = net::NetnsScope::enter(node());
+    ASSERT_TRUE(net::Netlink::open()->delete_link(name));
+    for (int i = 0; i < 20; ++i) lab_->loop().run_once(std::chrono::milliseconds(10));
+  };
+  remove("other0");
+  EXPECT_EQ(pins.links().size(), with_both - 2) << "while the driver looks on";
+  driver_.reset();
+  remove("pods0");
+  EXPECT_EQ(pins.links().size(), with_both - 2);
+  ASSERT_TRUE(start());
+  EXPECT_EQ(pins.links().size(), with_both - 4) << "while it did not";
+}
+
+TEST_F(EbpfDriverTest, TcxProgramsOfAnotherLayoutAreReplacedInPlace) {
+  if (!probe_ebpf().tcx) GTEST_SKIP() << "NOT TESTED: this kernel has no tcx";
+  ASSERT_TRUE(start());
+  driver_.reset();
+  const std::string home = lab_->bpffs() + "/fairlead";
+  ASSERT_EQ(rename(cat(home, "/v", int{FL_LAYOUT}).c_str(), (home + "/v0").c_str()), 0);
+  ASSERT_TRUE(start());
+  EXPECT_EQ(carriers("pods0"), "tcx") << "the old ones, until the first table";
+  ASSERT_TRUE(apply(web).ok());
+  EXPECT_EQ(carriers("pods0"), "tcx");
+  EXPECT_NE(access((home + "/v0").c_str(), F_OK), 0);
+}
+
 TEST_F(EbpfDriverTest, SaysWhatIsInTheWay) {
   options_.bpffs = "/nowhere/at/all";
   Result<void> started = start();
@@ -156,7 +211,7 @@ TEST_F(EbpfDriverTest, SaysWhatIsInTheWay) {
 TEST_F(EbpfDriverTest, RefusesPinsOfAnotherShape) {
   ASSERT_TRUE(start());
   driver_.reset();
-  std::string path = lab_->bpffs() + "/fairlead/v1/maps/frontends";
+  std::string path = ebpf::Pins(lab_->bpffs()).map("frontends");
   ASSERT_EQ(unlink(path.c_str()), 0);
   net::Fd strange(bpf_map_create(BPF_MAP_TYPE_HASH, "strange", 4, 4, 8, nullptr));
   ASSERT_EQ(bpf_obj_pin(strange.get(), path.c_str()), 0);

@@ -72,7 +72,7 @@ std::string from_hex(const std::string& hex) {
 
 std::string verdict_name(uint32_t code) {
   switch (code) {
-    case TC_ACT_OK:
+    case static_cast<uint32_t>(TC_ACT_UNSPEC):  // the next program, and then the kernel
       return "ok";
     case TC_ACT_SHOT:
       return "drop";

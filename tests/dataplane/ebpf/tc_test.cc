@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "dataplane/ebpf/tc_filters.h"
+#include "dataplane/ebpf/tcx_links.h"
 #include "tests/dataplane/ebpf/lab.h"
 
 namespace fairlead::dataplane::test {
@@ -28,11 +30,12 @@ default/none-udp6 UDP [fd96::11]:53,node6:30054 ->
 default/policy TCP 10.96.0.12:80,node:30083 -> drop
 )";
 
-class TcTest : public testing::Test {
+class TcTest : public testing::TestWithParam<const char*> {
  protected:
   // client -- node -- pod a, pod b; and a host that is far behind the client's network.
   void SetUp() override {
     REQUIRE_BPF();
+    if (by_tcx() && !probe_ebpf().tcx) GTEST_SKIP() << "NOT TESTED: this kernel has no tcx";
     lab_ = std::make_unique<Lab>();
     lab_->link("node", "eth0", {"192.0.2.1/24", "fd02::1/64"}, "client", "eth0",
                {"192.0.2.9/24", "fd02::9/64"});
@@ -59,7 +62,7 @@ class TcTest : public testing::Test {
     servers_.push_back(std::make_unique<Server>(lab_->netns("far"), "far", "198.51.100.9", 9090));
     auto scope = net::NetnsScope::enter(lab_->netns("node"));
     ASSERT_TRUE(scope);
-    driver_ = lab_->driver();
+    driver_ = new_driver();
     Result<void> started = driver_->start();
     ASSERT_TRUE(started) << started.error().message;
     ApplyReport report = driver_->apply(table_of(services), {}, true);
@@ -72,6 +75,13 @@ class TcTest : public testing::Test {
     EXPECT_TRUE(driver_->cleanup());
   }
 
+  std::unique_ptr<Driver> new_driver() {
+    EbpfOptions options = lab_->options();
+    options.tcx = by_tcx();
+    return lab_->driver(options);
+  }
+  static bool by_tcx() { return std::string(GetParam()) == "tcx"; }
+
   std::string from(const std::string& where, const Dial& request) {
     return run_in(lab_->netns(where), "", [&] { return dial(request); });
   }
@@ -81,7 +91,7 @@ class TcTest : public testing::Test {
   std::unique_ptr<Driver> driver_;
 };
 
-TEST_F(TcTest, TranslatesWhatTheKernelRoutes) {
+TEST_P(TcTest, TranslatesWhatTheKernelRoutes) {
   const Protocol udp = Protocol::udp;
   struct Case {
     const char* name;
@@ -128,7 +138,7 @@ TEST_F(TcTest, TranslatesWhatTheKernelRoutes) {
   for (const Case& c : cases) EXPECT_EQ(from(c.where, c.dial), c.expected) << c.name;
 }
 
-TEST_F(TcTest, ManyConnectionsAndSamePortsAgain) {
+TEST_P(TcTest, ManyConnectionsAndSamePortsAgain) {
   std::string seen = from("client", {.ip = "192.0.2.1", .port = 30080, .tries = 200});
   for (std::string_view line : split(seen, '\n')) {
     EXPECT_EQ(line, "web 192.0.2.1 from 192.0.2.1:30080");
@@ -144,7 +154,7 @@ TEST_F(TcTest, ManyConnectionsAndSamePortsAgain) {
   }
 }
 
-TEST_F(TcTest, DatagramsLargerThanTheLink) {
+TEST_P(TcTest, DatagramsLargerThanTheLink) {
   // 4000 bytes leave the client in three fragments; later ones carry no ports.
   for (const char* ip : {"192.0.2.1", "fd02::1"}) {
     std::string seen = run_in(lab_->netns("client"), "", [&] {
@@ -174,7 +184,7 @@ TEST_F(TcTest, DatagramsLargerThanTheLink) {
   }
 }
 
-TEST_F(TcTest, LinksThatComeLaterAreServed) {
+TEST_P(TcTest, LinksThatComeLaterAreServed) {
   lab_->link("node", "veth-c", {"10.1.3.1/24"}, "c", "eth0", {"10.1.3.2/24"});
   lab_->route("c", "0.0.0.0/0", "10.1.3.1");
   {
@@ -184,19 +194,25 @@ TEST_F(TcTest, LinksThatComeLaterAreServed) {
   EXPECT_EQ(from("c", {"10.96.0.10", 80}), "web 10.1.3.2 from 10.96.0.10:80");
 }
 
-TEST_F(TcTest, FlowsGoOnWithoutTheDriverAndAfterItsReturn) {
+TEST_P(TcTest, FlowsGoOnWithoutTheDriverAndAfterItsReturn) {
   const Dial web = {"192.0.2.1", 30080};
   driver_.reset();
   EXPECT_EQ(from("client", web), "web 192.0.2.1 from 192.0.2.1:30080");
   auto scope = net::NetnsScope::enter(lab_->netns("node"));
-  driver_ = lab_->driver();
+  driver_ = new_driver();
   ASSERT_TRUE(driver_->start());
   EXPECT_EQ(from("client", web), "web 192.0.2.1 from 192.0.2.1:30080");
 }
 
-TEST_F(TcTest, CleanupTakesFiltersAndQdiscsAway) {
+TEST_P(TcTest, CleanupTakesFiltersAndQdiscsAway) {
   auto scope = net::NetnsScope::enter(lab_->netns("node"));
+  const int eth0 = net::Netlink::open()->link("eth0")->index;
+  EXPECT_EQ(ebpf::has_tc(eth0), !by_tcx());
+  EXPECT_EQ(ebpf::count_tcx(eth0, true, "tc_ingress"), by_tcx() ? 1 : 0);
+  EXPECT_NE(driver_->dump().find(cat("tc by ", GetParam(), " on 3 links\n")), std::string::npos);
   ASSERT_TRUE(driver_->cleanup());
+  EXPECT_EQ(ebpf::count_tcx(eth0, true, "tc_ingress"), 0);
+  EXPECT_EQ(ebpf::count_tcx(eth0, false, "tc_egress"), 0);
   FILE* pipe = popen("tc qdisc show | grep -c clsact; tc filter show dev eth0 ingress", "r");
   char text[100] = {};
   size_t length = fread(text, 1, sizeof text - 1, pipe);
@@ -204,6 +220,9 @@ TEST_F(TcTest, CleanupTakesFiltersAndQdiscsAway) {
   EXPECT_EQ(std::string(text, length), "0\n");
   driver_.reset();
 }
+
+INSTANTIATE_TEST_SUITE_P(By, TcTest, testing::Values("clsact", "tcx"),
+                         [](const auto& kind) { return std::string(kind.param); });
 
 }  // namespace
 }  // namespace fairlead::dataplane::test
