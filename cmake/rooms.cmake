@@ -45,7 +45,7 @@ function(fairlead_tests room)
   target_link_libraries(test_${room} PRIVATE ${T_DEPS} GTest::gmock GTest::gtest_main)
   target_compile_definitions(test_${room} PRIVATE FAIRLEAD_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   target_precompile_headers(test_${room} PRIVATE <gtest/gtest.h> <gmock/gmock.h>)
-  gtest_discover_tests(test_${room} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
+  gtest_discover_tests(test_${room} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 NO_PRETTY_VALUES
                        TEST_PREFIX ${room}. PROPERTIES TIMEOUT ${T_TIMEOUT} LABELS ${room})
 endfunction()
 
