@@ -1,0 +1,184 @@
+// The lab of the traffic policies: a node, pods and clients around it, Services of every policy,
+// and a look at what really happens to a packet against what resolve() says. For the tests of every
+// mode that works on packets.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <set>
+#include <string>
+
+#include "base/text.h"
+#include "dataplane/compile.h"
+#include "dataplane/flow.h"
+#include "tests/dataplane/cluster.h"
+#include "tests/dataplane/netns_lab.h"
+#include "tests/dataplane/packet_peers.h"
+
+namespace fairlead::dataplane {
+namespace flow_lab {
+
+// The node serves NodePorts on 10.9.0.1. Around it: a client pod, a local and a remote backend, and
+// a client outside, which is also the node's default route.
+inline constexpr std::string_view node_yaml = R"(
+name: node-a
+ips: [10.9.0.1, "fd00:9::1"]
+pods: [10.1.0.0/24, 10.2.0.0/24, "fd00:1::/64", "fd00:2::/64"]
+)";
+
+// The node's own datagrams are refused and dropped before they leave: EPERM says both.
+inline constexpr std::string_view refused_locally = "error: Operation not permitted";
+
+inline std::string service(int number, std::string_view more) {
+  const int port = 30080 + number;
+  return cat(R"(---
+apiVersion: v1
+kind: Service
+metadata: {namespace: default, name: s)",
+             number, R"(}
+spec:
+  type: NodePort
+  clusterIP: 10.96.0.)",
+             number, "\n  clusterIPs: [10.96.0.", number, ", \"fd96::", number,
+             "\"]\n  externalIPs: [203.0.113.", number, ", \"2001:db8::", number, "\"]\n  ", more,
+             R"(
+  ports:
+  - {name: t, port: 80, nodePort: )",
+             port, R"(}
+  - {name: u, port: 80, nodePort: )",
+             port, ", protocol: UDP}\n");
+}
+
+inline std::string slice(int number, std::string_view address, std::string_view node) {
+  return cat(R"(---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {namespace: default, name: "s)",
+             number, "-", address, R"(", labels: {kubernetes.io/service-name: s)", number,
+             "}}\naddressType: ", address.find(':') == address.npos ? "IPv4" : "IPv6", R"(
+ports: [{name: t, port: 8080}, {name: u, port: 8080, protocol: UDP}]
+endpoints: [{addresses: [")",
+             address, "\"], nodeName: ", node, "}]\n");
+}
+
+inline std::string local_slices(int number) {
+  return slice(number, "10.2.0.2", "node-a") + slice(number, "fd00:2::2", "node-a");
+}
+inline std::string remote_slices(int number) {
+  return slice(number, "10.3.0.2", "node-b") + slice(number, "fd00:3::2", "node-b");
+}
+
+inline std::string objects() {
+  std::string yaml;
+  constexpr std::string_view policies[] = {"sessionAffinity: None", "externalTrafficPolicy: Local",
+                                           "internalTrafficPolicy: Local"};
+  for (int i = 0; i < 3; ++i)
+    yaml += service(i + 1, policies[i]) + local_slices(i + 1) + remote_slices(i + 1);
+  yaml +=
+      service(4, "externalTrafficPolicy: Local\n  internalTrafficPolicy: Local") + remote_slices(4);
+  yaml += service(5, "sessionAffinity: None");  // no endpoint at all
+  return yaml;
+}
+
+}  // namespace flow_lab
+
+// REQUIRES: namespaces can be used (SKIP_WITHOUT_NAMESPACES).
+class FlowLab {
+ public:
+  FlowLab() {
+    lab_.add("pod", 1);
+    lab_.add("local", 2);
+    lab_.add("remote", 3);
+    lab_.add("outside", 9);
+    lab_.in("node", [] {
+      // Every refused datagram counts here, not one in a second.
+      shell("sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0");
+      shell("ip route add default via 10.9.0.2 && ip -6 route add default via fd00:9::2");
+    });
+    lab_.in("local", [&] { local_ = std::make_unique<Responder>("local", 8080); });
+    lab_.in("remote", [&] { remote_ = std::make_unique<Responder>("remote", 8080); });
+  }
+
+  NetnsLab& net() { return lab_; }
+
+  // flow_lab::objects() and `more`, on the lab's node.
+  static ServiceTable table(std::string_view more = {}) {
+    api::SnapshotBuilder builder;
+    const auto put = put_yaml(builder, cat(flow_lab::objects(), more));
+    EXPECT_TRUE(put) << put.error().message;
+    return compile(*builder.take().snapshot, *parse_node(flow_lab::node_yaml));
+  }
+
+  // What may be seen: "local", "remote (masquerade)", "refused", "timeout".
+  static std::set<std::string> expected(const FlowResult& result) {
+    if (result.outcome == FlowOutcome::reject) return {"refused"};
+    if (result.outcome == FlowOutcome::drop) return {"timeout"};
+    std::set<std::string> out;
+    for (const FlowCandidate& candidate : result.candidates) {
+      const std::string ip = candidate.backend.ip.to_string();
+      const bool local = ip == "10.2.0.2" || ip == "fd00:2::2";
+      out.insert(cat(local ? "local" : "remote", candidate.masquerade ? " (masquerade)" : ""));
+    }
+    return out;
+  }
+
+  static std::string seen(const Ip& source, const SocketAddress& to, Protocol protocol,
+                          bool expect_answer) {
+    const std::string answer = ask(source, to, protocol, expect_answer ? 3000 : 200);
+    const size_t space = answer.find(' ');
+    if (answer == flow_lab::refused_locally) return expect_answer ? "refused" : "timeout";
+    if (space == answer.npos || answer.starts_with("error")) return answer;
+    const bool kept = answer.substr(space + 1) == source.to_string();
+    return answer.substr(0, space) + (kept ? "" : " (masquerade)");
+  }
+
+  // Tries until everything expected was seen; anything else is a failure.
+  void check_flow(const ServiceTable& table, const std::string& from, const Ip& source,
+                  const SocketAddress& to, Protocol protocol) {
+    const auto want = expected(resolve(table, source, to.ip, to.port, protocol));
+    const bool answer = !want.contains("timeout");
+    std::set<std::string> got;
+    lab_.in(from, [&] {
+      for (int i = 0; i < 60 && (got != want || i < 3) && (answer || i < 1); ++i) {
+        const std::string one = seen(source, to, protocol, answer);
+        got.insert(one);
+        if (!want.contains(one)) break;
+      }
+    });
+    EXPECT_EQ(got, want) << source.to_string() << " -> " << to.to_string() << "/"
+                         << to_string(protocol);
+  }
+
+  void check_matrix(const ServiceTable& table) {
+    struct Source {
+      std::string name, v4, v6;
+    };
+    const Source sources[] = {{"pod", "10.1.0.2", "fd00:1::2"},
+                              {"local", "10.2.0.2", "fd00:2::2"},  // an endpoint: hairpin
+                              {"node", "10.9.0.1", "fd00:9::1"},
+                              {"outside", "10.9.0.2", "fd00:9::2"}};
+    for (const Source& source : sources) {
+      for (const bool ipv6 : {false, true}) {
+        for (const Protocol protocol : {Protocol::tcp, Protocol::udp}) {
+          for (uint16_t number = 1; number <= 5; ++number) {
+            const Ip from = *Ip::parse(ipv6 ? source.v6 : source.v4);
+            const std::string cluster_ip = cat(ipv6 ? "fd96::" : "10.96.0.", number);
+            const std::string external_ip = cat(ipv6 ? "2001:db8::" : "203.0.113.", number);
+            const Ip node = *Ip::parse(ipv6 ? "fd00:9::1" : "10.9.0.1");
+            const uint16_t node_port = static_cast<uint16_t>(30080 + number);
+            check_flow(table, source.name, from, {*Ip::parse(cluster_ip), 80}, protocol);
+            check_flow(table, source.name, from, {*Ip::parse(external_ip), 80}, protocol);
+            check_flow(table, source.name, from, {node, node_port}, protocol);
+          }
+        }
+      }
+    }
+  }
+
+ private:
+  NetnsLab lab_;
+  std::unique_ptr<Responder> local_, remote_;
+};
+
+}  // namespace fairlead::dataplane
