@@ -3,6 +3,7 @@
 
 #include "bpf/flow.h"
 #include "bpf/icmp.h"
+#include "bpf/marks.h"
 #include "bpf/reject.h"
 #include "bpf/rewrite.h"
 
@@ -18,6 +19,7 @@ static __always_inline int translate(struct __sk_buff* skb, struct packet* p, en
 
 SEC("tc")
 int tc_ingress(struct __sk_buff* skb) {
+  if (!may_matter_at_ingress(skb)) return PASS;
   struct packet p;
   p.tuple.hook = FL_INGRESS;
   if (!parse(skb, ETH_HLEN, &p, false)) return PASS;
@@ -36,11 +38,13 @@ int tc_ingress(struct __sk_buff* skb) {
   if (verdict == NOT_OURS) return PASS;
   if (verdict == DROP) return TC_ACT_SHOT;
   if (verdict == REJECT) return answer_refused(skb, &p);
+  mark_flow(&p.tuple.src, &p.tuple.dst, &flow.chosen.ip, flow.masquerade ? &flow.node : 0);
   return translate(skb, &p, DESTINATION, &flow.chosen.ip, flow.chosen.port);
 }
 
 SEC("tc")
 int tc_egress(struct __sk_buff* skb) {
+  if (!may_matter_at_egress(skb)) return PASS;
   struct packet p;
   p.tuple.hook = FL_EGRESS;
   if (!parse(skb, ETH_HLEN, &p, false)) return PASS;

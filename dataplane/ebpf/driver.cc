@@ -1,5 +1,6 @@
 #include "dataplane/ebpf/driver.h"
 
+#include <cstring>
 #include <optional>
 
 #include "base/text.h"
@@ -8,6 +9,7 @@
 #include "dataplane/ebpf/counters.h"
 #include "dataplane/ebpf/link_filters.h"
 #include "dataplane/ebpf/map_dump.h"
+#include "dataplane/ebpf/marks.h"
 #include "dataplane/ebpf/node_sync.h"
 #include "dataplane/ebpf/object.h"
 #include "dataplane/ebpf/pins.h"
@@ -43,6 +45,7 @@ class EbpfDriver final : public Driver {
   void finish(ApplyReport& report);
   void update_counters();
   void age_conntrack();
+  void refresh_marks();
   void set_gauges();
   void set_map_gauges(ebpf::MapId map, size_t entries);
 
@@ -55,7 +58,9 @@ class EbpfDriver final : public Driver {
   EbpfSupport support_;
 
   std::unique_ptr<ebpf::Object> object_;
-  std::optional<ebpf::KernelMaps> maps_;
+  std::optional<ebpf::KernelMaps> kernel_maps_;
+  std::optional<ebpf::Marks> marks_;
+  std::optional<ebpf::MarkingMaps> maps_;
   std::optional<ebpf::ServiceSync> services_;
   std::optional<ebpf::NodeSync> node_;
   std::optional<ebpf::LinkFilters> links_;
@@ -68,7 +73,9 @@ Result<void> EbpfDriver::start() {
   for (const std::string& note : support_.notes) log_.warn(note);
   FL_TRY_VOID(pins_.open());
   FL_TRY(object_, ebpf::Object::load(pins_, options_, support_));
-  maps_.emplace(object_->map_fds());
+  kernel_maps_.emplace(object_->map_fds());
+  marks_.emplace(object_->marks());
+  maps_.emplace(*kernel_maps_, *marks_);
   services_.emplace(*maps_);
   FL_TRY_VOID(services_->load());
   node_.emplace(*maps_, ebpf::read_node_facts());
@@ -93,7 +100,9 @@ Result<void> EbpfDriver::attach() {
     FL_TRY(cgroup, ebpf::cgroup2_root());
   }
   FL_TRY_VOID(ebpf::attach_socket_programs(*object_, pins_, cgroup));
+  marks_->suspend();  // the programs before these may begin flows without marking them
   FL_TRY_VOID(attach_links());
+  refresh_marks();
   attached_ = true;
   pins_.remove_older();
   return {};
@@ -155,6 +164,8 @@ Result<void> EbpfDriver::cleanup() {
   node_.reset();
   services_.reset();
   maps_.reset();
+  marks_.reset();
+  kernel_maps_.reset();
   object_.reset();
   Result<void> links = ebpf::remove_link_filters(pins_);
   FL_TRY_VOID(pins_.remove_all());
@@ -169,7 +180,15 @@ void EbpfDriver::update_counters() {
 void EbpfDriver::age_conntrack() {
   ebpf::ConntrackSweep sweep = ebpf::sweep_conntrack(*maps_, ebpf::ticks_now());
   set_map_gauges(ebpf::MapId::conntrack, sweep.entries);
+  if (attached_) refresh_marks();
   conntrack_timer_ = loop_.after(conntrack_every, [this] { age_conntrack(); });
+}
+
+void EbpfDriver::refresh_marks() {
+  if (int error = marks_->refresh(*maps_); error != 0) {
+    log_.warn("every packet is looked at: the maps cannot be read",
+              {{"error", std::string(std::strerror(error))}});
+  }
 }
 
 void EbpfDriver::set_gauges() {

@@ -2,6 +2,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -91,6 +92,11 @@ struct Object::Impl {
   Skeleton skeleton;
   std::vector<std::pair<bpf_map*, net::Fd>> to_copy;  // pinned in another size
   std::string verifier_log = std::string(verifier_log_size, '\0');
+  fl_marks* marks = nullptr;
+
+  ~Impl() {
+    if (marks != nullptr) munmap(marks, sizeof *marks);
+  }
 
   Result<void> open(const EbpfSupport& support) {
     libbpf_set_print(discard);
@@ -155,6 +161,20 @@ struct Object::Impl {
       FL_TRY_VOID(copy_entries(info, held.get(), bpf_map__fd(map)));
     }
     to_copy.clear();
+    return map_marks();
+  }
+
+  Result<void> map_marks() {
+    const int fd = bpf_object__find_map_fd_by_name(skeleton->obj, "marks");
+    void* memory = mmap(nullptr, sizeof *marks, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (memory == MAP_FAILED) {
+      return fail(cat("cannot map the marks map into memory: ", std::strerror(errno)));
+    }
+    marks = static_cast<fl_marks*>(memory);
+    if (marks->generation == 0) {
+      marks->everything = 1;
+      marks->generation = 1;
+    }
     return {};
   }
 };
@@ -191,6 +211,8 @@ KernelMaps::Fds Object::map_fds() const {
   }
   return fds;
 }
+
+fl_marks& Object::marks() const { return *impl_->marks; }
 
 int Object::map_fd(const std::string& name) const {
   return bpf_object__find_map_fd_by_name(impl_->skeleton->obj, name.c_str());

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "bpf/shared/marks.h"
 #include "dataplane/ebpf/driver.h"
 #include "dataplane/ebpf/kernel_maps.h"
 #include "dataplane/ebpf/pins.h"
@@ -34,6 +35,7 @@ class Object {
   KernelMaps::Fds map_fds() const;
   int map_fd(const std::string& name) const;      // -1: no such map
   int program_fd(const std::string& name) const;  // -1: not loaded
+  fl_marks& marks() const;                        // shared with the programs; new ones: everything
 
  private:
   struct Impl;

@@ -353,6 +353,21 @@ TEST_F(FlowTest, ConnectionsLiveThroughARestartAndAResize) {
   EXPECT_EQ(exchange(port), "first");
 }
 
+// Each start is a new generation of marks; the service is gone, the connection is not.
+TEST_F(FlowTest, ConnectionsOutliveTheirServiceAndRestarts) {
+  Server first(lab_->netns("pod"), "first", "10.1.0.2", 1001);
+  ASSERT_TRUE(apply(one).ok());
+  net::Fd tcp = dialled(SOCK_STREAM, "10.96.0.10", 80),
+          port = dialled(SOCK_STREAM, "10.2.0.1", 30080);
+  for (const net::Fd* fd : {&tcp, &port}) EXPECT_EQ(exchange(*fd), "first");
+  ASSERT_TRUE(apply("").ok());
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_TRUE(start());
+    EXPECT_EQ(exchange(tcp), "first") << i;
+    EXPECT_EQ(exchange(port), "first") << i;
+  }
+}
+
 // --- parts ---
 
 TEST(Conntrack, FlowsEndAfterTheirTimeout) {
