@@ -1,4 +1,5 @@
-// Finding the addresses and ports of a packet. Bytes are copied out with bpf_skb_load_bytes(),
+// Finding the addresses and ports of a packet. A plain one, whose headers lie in the first part of
+// its buffer, is read in place; from any other bytes are copied out with bpf_skb_load_bytes(),
 // which checks every length, so that a truncated packet is "not ours" and never an error.
 #pragma once
 
@@ -139,13 +140,55 @@ static __always_inline bool fragment_ports(struct packet* p) {
   return true;
 }
 
+struct l4_start {
+  __be16 sport, dport;
+  __u8 between[9], tcp_flags;  // TCP: up to the flags
+};
+
+// IPv4 without options and fragments, IPv6 without extension headers, TCP and UDP. False: any
+// other.
+static __always_inline bool parse_plain(struct __sk_buff* skb, struct packet* p) {
+  void* end = (void*)(long)skb->data_end;
+  void* l3 = (void*)(long)skb->data + ETH_HLEN;
+  struct l4_start* l4;
+  if (skb->protocol == bpf_htons(ETH_P_IP)) {
+    struct ipv4_header* h = l3;
+    l4 = (void*)(h + 1);
+    if ((void*)(l4 + 1) > end || h->version_length != 0x45) return false;
+    if (h->fragment & bpf_htons(0x3fff)) return false;
+    p->tuple.src = mapped(h->src);
+    p->tuple.dst = mapped(h->dst);
+    p->tuple.protocol = h->protocol;
+    p->ipv6 = 0;
+    p->l4 = ETH_HLEN + sizeof *h;
+  } else {
+    struct ipv6_header* h = l3;
+    l4 = (void*)(h + 1);
+    if (skb->protocol != bpf_htons(ETH_P_IPV6) || (void*)(l4 + 1) > end) return false;
+    if ((h->version_class_flow & bpf_htonl(0xf0000000)) != bpf_htonl(0x60000000)) return false;
+    p->tuple.src = h->src;
+    p->tuple.dst = h->dst;
+    p->tuple.protocol = h->next;
+    p->ipv6 = 1;
+    p->l4 = ETH_HLEN + sizeof *h;
+  }
+  bool tcp = p->tuple.protocol == IPPROTO_TCP;
+  if (!tcp && p->tuple.protocol != IPPROTO_UDP) return false;
+  p->tuple.sport = l4->sport;
+  p->tuple.dport = l4->dport;
+  p->tcp_flags = tcp ? l4->tcp_flags : 0;
+  return true;
+}
+
 // The packet at `l3`, which may be one inside an ICMP error. False: nothing for us.
 static __noinline bool parse(struct __sk_buff* skb, __u32 l3, struct packet* p, bool inner) {
   p->l3 = l3;
-  p->tuple.sport = p->tuple.dport = 0;
   p->tuple.pad = 0;
-  p->tcp_flags = p->icmp_error = 0;
+  p->icmp_error = p->fragment = 0;
   p->id = 0;
+  if (!inner && parse_plain(skb, p)) return true;
+  p->tuple.sport = p->tuple.dport = 0;
+  p->tcp_flags = 0;
   if (skb->protocol == bpf_htons(ETH_P_IP)) {
     if (!parse_ipv4(skb, l3, p)) return false;
   } else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
