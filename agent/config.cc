@@ -45,6 +45,8 @@ std::vector<Option<AgentConfig>> agent_options() {
       option("bpffs", "DIR", "BPF file system that keeps state over a restart", &C::bpffs),
       option("interfaces", "NAMES", "devices that carry node and pod traffic (empty: all but lo)",
              &C::interfaces),
+      option("tcx", "BOOL", "tc programs by tcx where the kernel has it (false: by clsact)",
+             &C::tcx),
       option("dns", "BOOL", "serve cluster DNS", &C::dns),
       option("corefile", "FILE", "DNS configuration (empty: the built-in one)", &C::corefile),
       option("dns-bind", "IPS", "addresses that DNS listens on (empty: all)", &C::dns_bind),

@@ -28,6 +28,7 @@ struct AgentConfig {
   std::string cgroup;
   std::string bpffs = "/sys/fs/bpf";
   std::vector<std::string> interfaces;
+  bool tcx = true;
 
   bool dns = true;
   std::string corefile;

@@ -16,6 +16,7 @@ std::unique_ptr<dataplane::Driver> make_driver(Mode mode, const DriverParts& par
       options.bpffs = parts.config.bpffs;
       options.cgroup = parts.config.cgroup;
       options.interfaces = parts.config.interfaces;
+      options.tcx = parts.config.tcx;
       return dataplane::make_ebpf_driver(options, parts.loop, log, parts.registry);
     }
     case Mode::nftables:
