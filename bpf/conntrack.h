@@ -49,9 +49,7 @@ static __always_inline void partner_of(const struct fl_tuple* key, const struct 
 }
 
 // Notes a packet, on its entry and, once a tick or when the flow's state changes, on the partner.
-static __noinline void touch(struct fl_tuple* key, __u8 tcp_flags) {
-  struct fl_nat* nat = bpf_map_lookup_elem(&conntrack, key);
-  if (!nat) return;
+static __noinline void touch(struct fl_nat* nat, const struct fl_tuple* key, __u8 tcp_flags) {
   __u16 own = 0, partners = 0;
   if (nat->flags & FL_NAT_REPLY) own = partners = FL_NAT_REPLIED;
   if (tcp_flags & TCP_FIN) {

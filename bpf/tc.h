@@ -28,7 +28,7 @@ int tc_ingress(struct __sk_buff* skb) {
   if (nat && continues(nat, &p)) {
     struct fl_ip to = nat->ip;
     __be16 port = nat->port;
-    touch(&p.tuple, p.tcp_flags);
+    touch(nat, &p.tuple, p.tcp_flags);
     return translate(skb, &p, DESTINATION, &to, port);
   }
   // A new flow begins with its first fragment, and never with a reset.
@@ -53,6 +53,6 @@ int tc_egress(struct __sk_buff* skb) {
   if (!nat) return PASS;
   struct fl_ip to = nat->ip;
   __be16 port = nat->port;
-  touch(&p.tuple, p.tcp_flags);
+  touch(nat, &p.tuple, p.tcp_flags);
   return translate(skb, &p, SOURCE, &to, port);
 }
