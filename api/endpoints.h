@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -48,5 +49,21 @@ using SliceList = std::vector<std::shared_ptr<const EndpointSlice>>;
 // family, without duplicates, ordered by address. `slices` must outlive the result.
 UsableSet usable_endpoints(const SliceList& slices, std::string_view port_name, Protocol protocol,
                            bool ipv6, const Viewpoint& from);
+
+// One endpoint of the slices and what became of it: for people who ask why.
+struct JudgedEndpoint {
+  Ip ip;
+  uint16_t port = 0;  // 0: its slice has no port of that name and protocol
+  bool local = false;
+  bool in_cluster = false, in_local = false;  // in the sets of usable_endpoints()
+  std::string slice, node_name;
+  std::string why;  // "ready; its hints name zones a, this node is in b; on node-b"
+  friend bool operator==(const JudgedEndpoint&, const JudgedEndpoint&) = default;
+};
+
+// Every endpoint of the family, in the order of the slices, against what usable_endpoints() gives
+// for the same arguments.
+std::vector<JudgedEndpoint> judge_endpoints(const SliceList& slices, std::string_view port_name,
+                                            Protocol protocol, bool ipv6, const Viewpoint& from);
 
 }  // namespace fairlead::api

@@ -142,5 +142,6 @@ struct ServiceTable {
 
 // A stable text dump, one line per fact, for golden files and for people.
 std::string to_text(const ServiceTable& table);
+std::string to_text(const Frontend& frontend);  // "node-port 30080 local-only"
 
 }  // namespace fairlead::dataplane

@@ -4,26 +4,6 @@
 namespace fairlead::dataplane {
 namespace {
 
-std::string frontend_line(const Frontend& frontend) {
-  const SocketAddress address{frontend.ip, frontend.port};
-  std::string line;
-  switch (frontend.kind) {
-    case FrontendKind::cluster_ip:
-      line = cat("cluster-ip ", address.to_string());
-      break;
-    case FrontendKind::node_port:
-      line = cat("node-port ", frontend.port);
-      break;
-    case FrontendKind::external_ip:
-      line = cat("external-ip ", address.to_string());
-      break;
-    case FrontendKind::load_balancer:
-      line = cat("load-balancer ", address.to_string());
-      break;
-  }
-  return frontend.local_only ? line + " local-only" : line;
-}
-
 std::string backend_line(const PortRule& rule, size_t index) {
   const Backend& backend = rule.backends[index];
   return cat("backend ", SocketAddress{backend.ip, backend.port}.to_string(),
@@ -48,7 +28,7 @@ void append_rule(std::string& out, const PortRule& rule) {
   append(out, cat("  port ", rule.port_name.empty() ? "-" : rule.port_name, " ",
                   to_string(rule.protocol), rule.ipv6 ? " IPv6" : " IPv4", "\n"));
   for (const Frontend& frontend : rule.frontends) {
-    append(out, cat("    ", frontend_line(frontend), "\n"));
+    append(out, cat("    ", to_text(frontend), "\n"));
   }
   for (size_t i = 0; i < rule.backends.size(); ++i) {
     append(out, cat("    ", backend_line(rule, i), "\n"));
@@ -78,6 +58,26 @@ void append_node(std::string& out, const NodeConfig& node) {
 }
 
 }  // namespace
+
+std::string to_text(const Frontend& frontend) {
+  const SocketAddress address{frontend.ip, frontend.port};
+  std::string line;
+  switch (frontend.kind) {
+    case FrontendKind::cluster_ip:
+      line = cat("cluster-ip ", address.to_string());
+      break;
+    case FrontendKind::node_port:
+      line = cat("node-port ", frontend.port);
+      break;
+    case FrontendKind::external_ip:
+      line = cat("external-ip ", address.to_string());
+      break;
+    case FrontendKind::load_balancer:
+      line = cat("load-balancer ", address.to_string());
+      break;
+  }
+  return frontend.local_only ? line + " local-only" : line;
+}
 
 std::string to_text(const ServiceTable& table) {
   std::string out;

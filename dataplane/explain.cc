@@ -1,0 +1,150 @@
+#include "dataplane/explain.h"
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "dataplane/compile.h"
+
+namespace fairlead::dataplane {
+namespace {
+
+std::string set_text(const NodeConfig& node, const PortRule& rule, const Frontend& frontend,
+                     SourceClass source) {
+  const Treatment how = treatment(node, rule, frontend, source);
+  if (how.backends.empty()) return rule.if_empty == NoBackend::reject ? "reject" : "drop";
+  const bool local = frontend.local_only &&
+                     (frontend.kind == FrontendKind::cluster_ip || source == SourceClass::outside);
+  return cat(local ? "local (" : "all (", how.backends.size(), ")",
+             how.masquerade ? ", masquerade" : "");
+}
+
+FrontendExplanation explain_frontend(const NodeConfig& node, const PortRule& rule,
+                                     const Frontend& frontend) {
+  return {to_text(frontend), set_text(node, rule, frontend, SourceClass::local_pod),
+          set_text(node, rule, frontend, SourceClass::node),
+          set_text(node, rule, frontend, SourceClass::outside)};
+}
+
+Decision explain_topology(const api::UsableSet& usable, const NodeConfig& node) {
+  if (usable.terminating_fallback) {
+    return {"topology", "everywhere", "no endpoint is ready, so hints are not looked at"};
+  }
+  switch (usable.topology) {
+    case api::Topology::same_node:
+      return {"topology", "this node", "every ready endpoint has node hints, one names this node"};
+    case api::Topology::same_zone:
+      return {"topology", cat("zone ", node.zone),
+              "every ready endpoint has zone hints, one names this zone"};
+    case api::Topology::everywhere:
+      break;
+  }
+  return {"topology", "everywhere",
+          node.zone.empty() ? "this node has no zone, and no hint names it"
+                            : "not every ready endpoint has a hint, or none names this zone"};
+}
+
+Decision explain_choice(const PortRule& rule) {
+  if (rule.algorithm == Algorithm::maglev) {
+    return {"choice", "Maglev", "annotation fairlead.io/algorithm"};
+  }
+  return {"choice", "random", "the default"};
+}
+
+Decision explain_affinity(const PortRule& rule) {
+  if (rule.affinity_timeout_s == 0) return {"affinity", "none", "sessionAffinity is None"};
+  return {"affinity", cat(rule.affinity_timeout_s, " s"),
+          "a client address that was here before keeps its endpoint"};
+}
+
+std::vector<Decision> explain_rule(const PortRule& rule, const api::UsableSet& usable,
+                                   const NodeConfig& node) {
+  std::vector<Decision> out = {explain_topology(usable, node), explain_choice(rule),
+                               explain_affinity(rule)};
+  std::vector<std::string> ranges;
+  for (const Cidr& range : rule.source_ranges) ranges.push_back(range.to_string());
+  if (!ranges.empty()) {
+    out.push_back({"source ranges", join(ranges, ", "), "for its load balancer addresses only"});
+  }
+  if (rule.forwarding == Forwarding::dsr) {
+    out.push_back({"forwarding", "direct server return", "annotation fairlead.io/forwarding"});
+  }
+  out.push_back({"no backend", rule.if_empty == NoBackend::reject ? "reject" : "drop",
+                 rule.if_empty == NoBackend::reject
+                     ? "no endpoint anywhere can serve"
+                     : "endpoints exist; drop where a policy leaves none of them"});
+  return out;
+}
+
+std::string why_not_served(const api::Snapshot& snapshot, const NodeConfig& node,
+                           const api::ObjectKey& key) {
+  const auto service = snapshot.find<api::Service>(key);
+  if (service == nullptr) return "there is no such Service";
+  if (service->type == api::ServiceType::external_name) return "ExternalName is DNS only";
+  if (service->headless) return "headless: DNS gives the endpoints, nothing is proxied";
+  const auto& labels = service->meta.labels;
+  if (labels.contains("service.kubernetes.io/headless")) {
+    return "label service.kubernetes.io/headless says that nobody shall proxy it";
+  }
+  const auto name = labels.find("service.kubernetes.io/service-proxy-name");
+  if (name != labels.end() && name->second != node.proxy_name) {
+    return cat("label service.kubernetes.io/service-proxy-name gives it to '", name->second, "'");
+  }
+  if (name == labels.end() && !node.proxy_name.empty()) {
+    return cat("this proxy serves Services with service-proxy-name '", node.proxy_name, "' only");
+  }
+  if (service->cluster_ips.empty()) return "it has no ClusterIP yet";
+  return service->ports.empty() ? "it has no ports" : "";
+}
+
+}  // namespace
+
+ServiceExplanation explain_service(const api::Snapshot& snapshot, const ServiceTable& table,
+                                   const api::ObjectKey& key, std::optional<Mode> mode) {
+  ServiceExplanation out;
+  out.key = key;
+  if (mode) out.mode = to_string(*mode);
+  out.not_served = why_not_served(snapshot, table.node, key);
+  const auto entry = table.services.find(key);
+  if (entry == table.services.end()) return out;
+  const auto slices = snapshot.slices_of(key);
+  const api::Viewpoint from{table.node.node_name, table.node.zone};
+  for (const PortRule& rule : entry->second.ports) {
+    PortExplanation& port = out.ports.emplace_back();
+    port.name = rule.port_name;
+    port.protocol = rule.protocol;
+    port.ipv6 = rule.ipv6;
+    for (const Frontend& frontend : rule.frontends) {
+      port.frontends.push_back(explain_frontend(table.node, rule, frontend));
+    }
+    const auto usable =
+        api::usable_endpoints(slices, rule.port_name, rule.protocol, rule.ipv6, from);
+    port.endpoints = api::judge_endpoints(slices, rule.port_name, rule.protocol, rule.ipv6, from);
+    port.decisions = explain_rule(rule, usable, table.node);
+  }
+  if (mode) out.lacking = lacking(*mode, key, entry->second);
+  return out;
+}
+
+std::vector<FlowQuery> flows_to(const ServiceTable& table, const api::ObjectKey& key,
+                                const Ip& source) {
+  std::vector<FlowQuery> out;
+  const auto entry = table.services.find(key);
+  if (entry == table.services.end()) return out;
+  for (const PortRule& rule : entry->second.ports) {
+    if (rule.ipv6 == source.is_v4()) continue;
+    for (const Frontend& frontend : rule.frontends) {
+      Ip ip = frontend.ip;
+      if (frontend.kind == FrontendKind::node_port) {
+        const auto& ips = node_port_ips(table.node);
+        const auto own = std::find_if(ips.begin(), ips.end(),
+                                      [&](const Ip& one) { return one.is_v4() != rule.ipv6; });
+        if (own == ips.end()) continue;
+        ip = *own;
+      }
+      out.push_back({source, {ip, frontend.port}, rule.protocol});
+    }
+  }
+  return out;
+}
+
+}  // namespace fairlead::dataplane
