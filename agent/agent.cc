@@ -7,6 +7,7 @@
 #include <iterator>
 
 #include "agent/drivers.h"
+#include "agent/host_settings.h"
 #include "dns/corefile.h"
 #include "watch/kubeconfig.h"
 
@@ -50,11 +51,26 @@ Agent::Agent(AgentConfig config, std::string version, const Log& log)
       version_(std::move(version)),
       node_name_(config_.node_name.empty() ? host_name() : config_.node_name),
       log_(log.named("agent")),
-      started_(std::chrono::steady_clock::now()) {}
+      started_(std::chrono::steady_clock::now()),
+      healthz_ok_(registry_.counter("kubeproxy_proxy_healthz_total", "Answers of /healthz",
+                                    {{"code", "200"}})),
+      healthz_failed_(registry_.counter("kubeproxy_proxy_healthz_total", "Answers of /healthz",
+                                        {{"code", "503"}})),
+      livez_ok_(
+          registry_.counter("kubeproxy_proxy_livez_total", "Answers of /livez", {{"code", "200"}})),
+      livez_failed_(registry_.counter("kubeproxy_proxy_livez_total", "Answers of /livez",
+                                      {{"code", "503"}})) {
+  registry_
+      .gauge(
+          "kubernetes_build_info", "Always 1; the labels say what runs",
+          {{"git_version", cat("v", version_)}, {"platform", "linux"}, {"component", "fairlead"}})
+      .set(1);
+}
 
 Agent::~Agent() = default;
 
 Result<void> Agent::start() {
+  FL_TRY_VOID(apply_host_settings(config_));
   FL_TRY_VOID(start_proxy());
   FL_TRY_VOID(start_dns());
   FL_TRY_VOID(start_ingress());
@@ -74,8 +90,11 @@ Result<void> Agent::start_proxy() {
   if (!driver) {
     return fail(cat("--proxy-mode ", to_string(*mode), ": this program was built without it"));
   }
-  proxy_ =
-      std::make_unique<Proxy>(loop_, config_, node_name_, std::move(driver), why, log_, registry_);
+  const auto make = [this](dataplane::Mode other) {
+    return make_driver(other, {config_, loop_, log_, registry_});
+  };
+  proxy_ = std::make_unique<Proxy>(loop_, config_, node_name_, std::move(driver), why, log_,
+                                   registry_, make);
   if (auto started = proxy_->start(); !started) {
     return fail(cat("--proxy-mode ", proxy_->status().mode), started.error());
   }
@@ -163,7 +182,7 @@ void Agent::on_tick(std::shared_ptr<const api::Snapshot> snapshot, const api::Ch
 
 Result<void> Agent::start_endpoints() {
   const auto handler = [this](net::HttpRequest request, std::unique_ptr<net::Responder> responder) {
-    answer(request, *responder);
+    responder->send(answer(request));
   };
   const auto add = [&] {
     endpoints_.push_back(
@@ -184,38 +203,38 @@ Result<void> Agent::start_endpoints() {
   return {};
 }
 
-void Agent::answer(const net::HttpRequest& request, net::Responder& responder) const {
-  using net::HttpResponse;
-  const std::string_view path = request.path();
-  if (request.method != "GET" && request.method != "HEAD") {
-    responder.send(HttpResponse::text(405, "only GET is served here\n"));
-  } else if (path == "/livez" || path == "/healthz") {
-    responder.send(HttpResponse::text(200, "ok\n"));
-  } else if (path == "/readyz") {
-    const StatusReport report = status();
-    std::string text;
-    for (const auto& part : report.components) {
-      text += cat(part.state == ComponentState::starting ? "[-]" : "[+]", part.name, ' ',
-                  to_string(part.state), '\n');
-    }
-    responder.send(HttpResponse::text(is_ready(report) ? 200 : 503, text));
-  } else if (path == "/metrics") {
-    HttpResponse response = HttpResponse::text(200, registry_.text());
-    response.headers.set("Content-Type", "text/plain; version=0.0.4");
-    responder.send(std::move(response));
-  } else if (path == "/status") {
-    responder.send(HttpResponse::json(200, json::serialize(to_json(status()))));
-  } else if (path == "/proxyMode") {
-    responder.send(HttpResponse::text(200, proxy_ ? proxy_->status().mode : "none"));
-  } else if (path == "/dump") {
-    // What the kernel holds, read back; only for the socket's owner.
-    const bool allowed = proxy_ != nullptr && request.peer.uid.has_value();
-    responder.send(allowed ? HttpResponse::text(200, proxy_->driver().dump())
-                           : HttpResponse::text(403, "ask on the unix socket\n"));
-  } else {
-    responder.send(HttpResponse::text(
-        404, "not found: try /healthz /livez /readyz /metrics /status /proxyMode\n"));
+void Agent::add_proxy(StatusReport& report) const {
+  if (!proxy_) {
+    report.proxy_mode = "none";
+    report.components.push_back({"proxy", ComponentState::off, proxy_off_why_});
+    return;
   }
+  const ProxyStatus& proxy = proxy_->status();
+  report.proxy_mode = proxy.mode;
+  report.proxy_why = proxy.why;
+  report.services = proxy.services;
+  report.backends = proxy.backends;
+  report.last_apply_ms_ago = ms_since(proxy.last_apply);
+  report.last_apply_us = proxy.last_duration.count() / 1000;
+  report.last_apply_writes = proxy.last_report.writes;
+  report.retiring = proxy_->retirement().status();
+  const VerifyStatus& verify = proxy_->verify_status();
+  report.last_verify_ms_ago = ms_since(verify.last);
+  report.verify_error = verify.error;
+  std::vector<std::string> errors = proxy.last_report.errors;
+  for (const dataplane::Drift& drift : verify.drifts) {
+    report.drifts.push_back(to_text(drift));
+    if (!drift.repaired) errors.push_back(cat("drift: ", to_text(drift)));
+  }
+  for (const auto& more :
+       {proxy.lacking, proxy_->retirement().problems(), proxy_->health_checks().errors()}) {
+    errors.insert(errors.end(), more.begin(), more.end());
+  }
+  add_errors(report, "proxy", errors);
+  const auto listening = proxy_->health_checks().listening();
+  report.listening.insert(report.listening.end(), listening.begin(), listening.end());
+  report.components.push_back(
+      component("proxy", proxy.applied, errors.size(), cat(proxy.mode, ": ", proxy.why)));
 }
 
 void Agent::add_components(StatusReport& report) const {
@@ -226,24 +245,7 @@ void Agent::add_components(StatusReport& report) const {
   add_errors(report, "feed", feed.bad_objects);
   report.components.push_back(
       component("feed", feed.synced, feed.errors.size() + feed.bad_objects.size(), feed.source));
-  if (proxy_) {
-    const ProxyStatus& proxy = proxy_->status();
-    report.proxy_mode = proxy.mode;
-    report.proxy_why = proxy.why;
-    report.services = proxy.services;
-    report.backends = proxy.backends;
-    report.last_apply_ms_ago = ms_since(proxy.last_apply);
-    report.last_apply_us = proxy.last_duration.count() / 1000;
-    report.last_apply_writes = proxy.last_report.writes;
-    add_errors(report, "proxy", proxy.last_report.errors);
-    add_errors(report, "proxy", proxy.lacking);
-    report.components.push_back(component("proxy", proxy.applied,
-                                          proxy.last_report.errors.size() + proxy.lacking.size(),
-                                          cat(proxy.mode, ": ", proxy.why)));
-  } else {
-    report.proxy_mode = "none";
-    report.components.push_back({"proxy", ComponentState::off, proxy_off_why_});
-  }
+  add_proxy(report);
   if (dns_) {
     const dns::Status dns = dns_->status();
     add_errors(report, "dns", dns.errors);

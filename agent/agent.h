@@ -43,8 +43,24 @@ class Agent {
   watch::FeedOptions feed_options() const;
   Result<void> start_endpoints();
   void on_tick(std::shared_ptr<const api::Snapshot> snapshot, const api::Changes& changes);
-  void answer(const net::HttpRequest& request, net::Responder& responder) const;
   void add_components(StatusReport& report) const;
+  void add_proxy(StatusReport& report) const;
+
+  // The HTTP endpoints: agent/agent_http.cc, where one table names them all.
+  struct Route;
+  static const std::vector<Route>& routes();
+  net::HttpResponse answer(const net::HttpRequest& request);
+  net::HttpResponse get_healthz(const net::HttpRequest& request);
+  net::HttpResponse get_livez(const net::HttpRequest& request);
+  net::HttpResponse get_readyz(const net::HttpRequest& request);
+  net::HttpResponse get_metrics(const net::HttpRequest& request);
+  net::HttpResponse get_status(const net::HttpRequest& request);
+  net::HttpResponse get_mode(const net::HttpRequest& request);
+  net::HttpResponse put_mode(const net::HttpRequest& request);
+  net::HttpResponse get_configz(const net::HttpRequest& request);
+  net::HttpResponse get_dump(const net::HttpRequest& request);
+  net::HttpResponse get_explain(const net::HttpRequest& request);
+  net::HttpResponse post_verify(const net::HttpRequest& request);
 
   AgentConfig config_;
   std::string version_;
@@ -53,6 +69,7 @@ class Agent {
   MonoTime started_;
   Registry registry_;
   net::EventLoop loop_;
+  Counter &healthz_ok_, &healthz_failed_, &livez_ok_, &livez_failed_;
   std::string proxy_off_why_;
   bool needs_pods_ = false;  // the Corefile asks for `pods verified`
   std::unique_ptr<Proxy> proxy_;

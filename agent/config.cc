@@ -28,8 +28,43 @@ Result<void> parse_setting(std::string_view text, ProxyMode& out) {
   return fail(cat("'", text, "' is not a proxy mode: ", mode_names));
 }
 
-std::vector<Option<AgentConfig>> agent_options() {
-  using C = AgentConfig;
+Result<void> parse_setting(std::string_view text, NodePortRange& out) {
+  out = {};
+  if (text == "primary") return {};
+  Cidr network;
+  if (!parse_setting(text, network)) {
+    return fail(cat("'", text, "' is neither a network such as 10.0.0.0/8 nor 'primary'"));
+  }
+  out.network = network;
+  return {};
+}
+
+std::string format_setting(const NodePortRange& value) {
+  return value.network ? value.network->to_string() : "primary";
+}
+
+// Letters, digits, '_', '-' and single dots between: no way out of /proc/sys.
+Result<void> parse_setting(std::string_view text, Sysctl& out) {
+  const size_t equals = text.find('=');
+  const std::string_view name = text.substr(0, equals);
+  const bool plain = name.find_first_not_of(
+                         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                         "0123456789_-.") == name.npos;
+  if (equals == text.npos || name.empty() || !plain || name.front() == '.' || name.back() == '.' ||
+      name.find("..") != name.npos) {
+    return fail(cat("'", text, "' is not of the form net.netfilter.nf_conntrack_max=262144"));
+  }
+  out = {std::string(name), std::string(text.substr(equals + 1))};
+  return {};
+}
+
+std::string format_setting(const Sysctl& value) { return cat(value.name, '=', value.value); }
+
+namespace {
+
+using C = AgentConfig;
+
+std::vector<Option<C>> node_options() {
   return {
       option("kubeconfig", "FILE", "reach the API server as this file says", &C::kubeconfig),
       option("manifests", "DIR", "serve the manifests in this folder; needs no API server",
@@ -47,6 +82,32 @@ std::vector<Option<AgentConfig>> agent_options() {
              &C::interfaces),
       option("tcx", "BOOL", "tc programs by tcx where the kernel has it (false: by clsact)",
              &C::tcx),
+      option("max-conntrack", "N", "entries for flows in eBPF mode; a flow takes two to four",
+             &C::max_conntrack),
+      option("node-port-addresses", "CIDRS",
+             "networks whose addresses serve NodePorts, or 'primary' (empty: every node IP)",
+             &C::node_port_addresses),
+      option("localhost-node-ports", "BOOL", "NodePorts on 127.0.0.1, too",
+             &C::localhost_node_ports),
+      option("masquerade-all", "BOOL", "masquerade all that goes to a ClusterIP",
+             &C::masquerade_all),
+      option("service-cidr", "CIDRS", "drop what goes to an address here that no Service has",
+             &C::service_cidrs),
+      option("service-proxy-name", "NAME",
+             "serve Services with this service-proxy-name label only (empty: those without)",
+             &C::service_proxy_name),
+      option("sync-period", "TIME", "/healthz fails when an update waits twice as long",
+             &C::sync_period),
+      option("verify-interval", "TIME", "read the kernel back this often (0s: never)",
+             &C::verify_interval),
+      option("verify-repair", "BOOL", "put right what reading back finds", &C::verify_repair),
+      option("drain-limit", "TIME", "how long flows of the old mode may take after a switch",
+             &C::drain_limit),
+  };
+}
+
+std::vector<Option<C>> other_options() {
+  return {
       option("dns", "BOOL", "serve cluster DNS", &C::dns),
       option("corefile", "FILE", "DNS configuration (empty: the built-in one)", &C::corefile),
       option("dns-bind", "IPS", "addresses that DNS listens on (empty: all)", &C::dns_bind),
@@ -67,8 +128,19 @@ std::vector<Option<AgentConfig>> agent_options() {
              &C::healthz_listen),
       option("metrics-listen", "ADDR", "address of /metrics and /status", &C::metrics_listen),
       option("socket", "FILE", "unix socket that `fairlead status` asks", &C::socket),
+      option("sysctls", "NAME=VALUE", "kernel parameters to set at start", &C::sysctls),
+      option("oom-score-adj", "N",
+             "-1000 to 1000: how early the kernel may end the agent (0: as is)", &C::oom_score_adj),
       option("log-level", "LEVEL", "debug, info, warn or error", &C::log_level),
   };
+}
+
+}  // namespace
+
+std::vector<Option<AgentConfig>> agent_options() {
+  auto rows = node_options();
+  for (auto& row : other_options()) rows.push_back(std::move(row));
+  return rows;
 }
 
 }  // namespace fairlead::agent

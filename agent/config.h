@@ -15,6 +15,22 @@ std::optional<dataplane::Mode> fixed_mode(ProxyMode mode);  // nothing for autom
 Result<void> parse_setting(std::string_view text, ProxyMode& out);
 std::string format_setting(ProxyMode value);
 
+// An element of --node-port-addresses: a network, or the node's primary addresses.
+struct NodePortRange {
+  std::optional<Cidr> network;  // nothing: `primary`
+  friend bool operator==(const NodePortRange&, const NodePortRange&) = default;
+};
+Result<void> parse_setting(std::string_view text, NodePortRange& out);
+std::string format_setting(const NodePortRange& value);
+
+// "net.netfilter.nf_conntrack_max=262144"
+struct Sysctl {
+  std::string name, value;
+  friend bool operator==(const Sysctl&, const Sysctl&) = default;
+};
+Result<void> parse_setting(std::string_view text, Sysctl& out);
+std::string format_setting(const Sysctl& value);
+
 struct AgentConfig {
   // Where the cluster's state comes from: exactly one is used, in this order.
   std::string manifests;
@@ -29,6 +45,18 @@ struct AgentConfig {
   std::string bpffs = "/sys/fs/bpf";
   std::vector<std::string> interfaces;
   bool tcx = true;
+  unsigned max_conntrack = 262144;  // entries of the eBPF mode's table of flows
+
+  std::vector<NodePortRange> node_port_addresses;  // empty: all of node_ips, and localhost
+  bool localhost_node_ports = true;
+  bool masquerade_all = false;
+  std::vector<Cidr> service_cidrs;
+  std::string service_proxy_name;
+
+  Duration sync_period = std::chrono::seconds(30);  // /healthz fails when one update takes twice it
+  Duration verify_interval = std::chrono::seconds(60);  // 0: never by itself
+  bool verify_repair = true;
+  Duration drain_limit = std::chrono::minutes(5);
 
   bool dns = true;
   std::string corefile;
@@ -47,6 +75,8 @@ struct AgentConfig {
   SocketAddress healthz_listen{Ip{}, 10256};
   SocketAddress metrics_listen{Ip::v4(0x7f000001), 10249};
   std::string socket = "/run/fairlead/agent.sock";
+  std::vector<Sysctl> sysctls;  // set at start
+  int oom_score_adj = 0;        // 0: as it is
   LogLevel log_level = LogLevel::info;
 };
 

@@ -13,9 +13,11 @@ constexpr std::pair<std::string_view, LogLevel> log_levels[] = {{"debug", LogLev
 
 template <class N>
 Result<void> parse_number(std::string_view text, N& out) {
-  const auto number = parse_int(text, 0, std::numeric_limits<N>::max());
+  const int64_t low = std::numeric_limits<N>::min();
+  const auto number = parse_int(text, low, std::numeric_limits<N>::max());
   if (!number) {
-    return fail(cat("'", text, "' is not a number of 0 to ", std::numeric_limits<N>::max()));
+    return fail(
+        cat("'", text, "' is not a number of ", low, " to ", std::numeric_limits<N>::max()));
   }
   out = static_cast<N>(*number);
   return {};
@@ -53,6 +55,8 @@ Result<void> parse_setting(std::string_view text, bool& out) {
 }
 
 Result<void> parse_setting(std::string_view text, unsigned& out) { return parse_number(text, out); }
+
+Result<void> parse_setting(std::string_view text, int& out) { return parse_number(text, out); }
 
 Result<void> parse_setting(std::string_view text, uint16_t& out) { return parse_number(text, out); }
 
@@ -95,6 +99,7 @@ Result<void> parse_setting(std::string_view text, Cidr& out) {
 std::string format_setting(const std::string& value) { return value; }
 std::string format_setting(bool value) { return value ? "true" : "false"; }
 std::string format_setting(unsigned value) { return cat(value); }
+std::string format_setting(int value) { return cat(value); }
 std::string format_setting(uint16_t value) { return cat(value); }
 
 std::string format_setting(Duration value) {

@@ -19,6 +19,7 @@ namespace fairlead::agent {
 Result<void> parse_setting(std::string_view text, std::string& out);
 Result<void> parse_setting(std::string_view text, bool& out);
 Result<void> parse_setting(std::string_view text, unsigned& out);
+Result<void> parse_setting(std::string_view text, int& out);
 Result<void> parse_setting(std::string_view text, uint16_t& out);
 Result<void> parse_setting(std::string_view text, Duration& out);
 Result<void> parse_setting(std::string_view text, LogLevel& out);
@@ -29,6 +30,7 @@ Result<void> parse_setting(std::string_view text, Cidr& out);
 std::string format_setting(const std::string& value);
 std::string format_setting(bool value);
 std::string format_setting(unsigned value);
+std::string format_setting(int value);
 std::string format_setting(uint16_t value);
 std::string format_setting(Duration value);
 std::string format_setting(LogLevel value);

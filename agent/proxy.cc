@@ -1,6 +1,5 @@
 #include "agent/proxy.h"
 
-#include "dataplane/capability.h"
 #include "dataplane/compile.h"
 
 namespace fairlead::agent {
@@ -8,59 +7,82 @@ namespace {
 
 constexpr Duration first_retry = std::chrono::milliseconds(100);
 constexpr Duration last_retry = std::chrono::seconds(30);
-
-size_t count_backends(const dataplane::ServiceTable& table) {
-  size_t count = 0;
-  for (const auto& [key, entry] : table.services) {
-    for (const auto& port : entry.ports) count += port.backends.size();
-  }
-  return count;
-}
+constexpr Duration addresses_last = std::chrono::seconds(10);
 
 }  // namespace
 
 Proxy::Proxy(net::EventLoop& loop, const AgentConfig& config, std::string node_name,
              std::unique_ptr<dataplane::Driver> driver, std::string why, const Log& log,
-             Registry& registry)
+             Registry& registry, MakeDriver make, HostAddresses addresses)
     : loop_(loop),
       config_(config),
       node_name_(std::move(node_name)),
       driver_(std::move(driver)),
       log_(log.named("proxy")),
+      make_(std::move(make)),
+      addresses_(std::move(addresses)),
       applies_(registry.counter("fairlead_proxy_applies_total", "Tables handed to the kernel")),
       apply_errors_(registry.counter("fairlead_proxy_apply_errors_total",
                                      "Applies that left something undone")),
       services_(registry.gauge("fairlead_proxy_services", "Services in the table")),
       duration_s_(registry.histogram("fairlead_proxy_apply_duration_seconds",
-                                     "Time to bring the kernel up to date", latency_bounds_s())) {
+                                     "Time to bring the kernel up to date", latency_bounds_s())),
+      sync_metrics_(registry, clock_.wall()),
+      health_(clock_, config.sync_period),
+      health_checks_(
+          loop, [this] { return health_.healthy(); }, log_),
+      retirement_(loop, config.drain_limit, log_),
+      verifier_(
+          loop, config.verify_interval, config.verify_repair,
+          [this] { return status_.applied && !retry_ ? driver_.get() : nullptr; }, log_, registry) {
   status_.mode = driver_->mode();
   status_.why = std::move(why);
 }
 
-dataplane::NodeConfig Proxy::node_config(const api::Snapshot& snapshot) const {
-  dataplane::NodeConfig node{node_name_, config_.node_ips, config_.local_pod_cidrs};
-  if (const auto object = snapshot.find<api::Node>({"", node_name_})) {
-    if (node.node_ips.empty()) node.node_ips = object->internal_ips;
-    if (node.local_pod_cidrs.empty()) node.local_pod_cidrs = object->pod_cidrs;
+// Asked with every update when the settings need them; addresses come and go rarely.
+std::vector<Ip> Proxy::host_addresses() {
+  const MonoTime now = std::chrono::steady_clock::now();
+  if (host_ips_read_ == MonoTime{} || now - host_ips_read_ > addresses_last) {
+    host_ips_ = addresses_();
+    host_ips_read_ = now;
   }
-  return node;
+  return host_ips_;
+}
+
+dataplane::NodeConfig Proxy::node_config(const api::Node* node) {
+  return agent::node_config(config_, node_name_, node, [this] { return host_addresses(); });
 }
 
 void Proxy::update(const api::Snapshot& snapshot, const api::Changes& changes) {
-  dataplane::NodeConfig node = node_config(snapshot);
+  snapshot_ = snapshot;
+  sync_metrics_.queued(snapshot, changes, clock_.wall());
+  const auto object = snapshot.find<api::Node>({"", node_name_});
+  health_.set_node(object.get());
+  dataplane::NodeConfig node = node_config(object.get());
   if (changes.everything || !(node == table_.node)) {
     table_ = dataplane::compile(snapshot, node);
     apply({}, true);
     return;
   }
   const auto changed = dataplane::update(table_, snapshot, changes);
-  if (!changed.empty()) apply(changed, false);
+  if (!changed.empty()) {
+    apply(changed, false);
+  } else if (status_.applied && !retry_) {
+    sync_metrics_.synced(false, true, {}, counts_.total(), clock_.wall());
+  }
 }
 
 void Proxy::apply(const std::set<api::ObjectKey>& changed, bool full) {
+  health_.queued();
   note_lacking(changed, full);
+  if (full) {
+    counts_.replace(table_);
+  } else {
+    counts_.update(table_, changed);
+  }
   const MonoTime started = std::chrono::steady_clock::now();
-  finish(driver_->apply(table_, changed, full), started);
+  finish(driver_->apply(table_, changed, full), started, full);
+  health_checks_.update(table_, changed, full);
 }
 
 void Proxy::note_lacking(const api::ObjectKey& key) {
@@ -91,18 +113,17 @@ void Proxy::note_lacking(const std::set<api::ObjectKey>& changed, bool full) {
   }
 }
 
-void Proxy::finish(dataplane::ApplyReport report, MonoTime started) {
+void Proxy::finish(dataplane::ApplyReport report, MonoTime started, bool full) {
   status_.last_apply = std::chrono::steady_clock::now();
   status_.last_duration = status_.last_apply - started;
   status_.services = table_.services.size();
-  status_.backends = count_backends(table_);
+  status_.backends = counts_.total().backends;
   applies_.add();
   services_.set(static_cast<int64_t>(table_.services.size()));
   duration_s_.observe(std::chrono::duration<double>(status_.last_duration).count());
+  sync_metrics_.synced(full, report.ok(), status_.last_duration, counts_.total(), clock_.wall());
   if (report.ok()) {
-    status_.applied = true;
-    backoff_ = {};
-    retry_.reset();
+    up_to_date();
   } else {
     apply_errors_.add();
     backoff_ = backoff_ == Duration{} ? first_retry : std::min(backoff_ * 2, last_retry);
@@ -110,10 +131,108 @@ void Proxy::finish(dataplane::ApplyReport report, MonoTime started) {
                {{"error", report.errors.front()}, {"errors", report.errors.size()}});
     retry_ = loop_.after(backoff_, [this] {
       const MonoTime now = std::chrono::steady_clock::now();
-      finish(driver_->retry(), now);
+      finish(driver_->retry(), now, false);
     });
   }
   status_.last_report = std::move(report);
+}
+
+void Proxy::up_to_date() {
+  status_.applied = true;
+  backoff_ = {};
+  retry_.reset();
+  health_.synced();
+  if (cleaned_ || !make_) return;
+  cleaned_ = true;
+  // Not inside the apply: the first table is in force, what follows has time.
+  cleaning_ = loop_.after(Duration{}, [this] { clean_leftovers(); });
+}
+
+// A run that was killed in the middle of a switch, or ran in another mode, leaves kernel state that
+// would go on deciding about flows. Drivers remove nothing but their own.
+void Proxy::clean_leftovers() {
+  for (const dataplane::Mode mode : dataplane::all_modes) {
+    const std::string_view name = to_string(mode);
+    if (name == driver_->mode() || retirement_.holds(name)) continue;
+    const auto other = make_(mode);
+    if (other == nullptr) continue;
+    if (auto cleaned = other->cleanup(); !cleaned) {
+      log_.info("could not look for what another mode left behind",
+                {{"mode", name}, {"error", cleaned.error().message}});
+    }
+  }
+}
+
+Result<std::unique_ptr<dataplane::Driver>> Proxy::put_in_place(dataplane::Mode mode) {
+  const std::string_view name = to_string(mode);
+  auto driver = make_ ? make_(mode) : nullptr;
+  if (driver == nullptr) return fail(cat(name, ": this program was built without it"));
+  if (auto started = driver->start(); !started) {
+    // start() may have got half way.
+    if (auto cleaned = driver->cleanup(); !cleaned) log_.warn(cleaned.error().message);
+    return fail(cat(name, " mode cannot start"), started.error());
+  }
+  const auto report = driver->apply(table_, {}, true);
+  if (!report.ok()) {
+    if (auto cleaned = driver->cleanup(); !cleaned) log_.warn(cleaned.error().message);
+    return fail(cat(name, " mode cannot take the table: ", report.errors.front(),
+                    report.errors.size() > 1 ? cat(" (and ", report.errors.size() - 1, " more)")
+                                             : std::string()));
+  }
+  return driver;
+}
+
+Result<void> Proxy::switch_mode(dataplane::Mode mode) {
+  const std::string name(to_string(mode));
+  if (name == driver_->mode()) return {};
+  if (!status_.applied) return fail("the present mode has not taken a table yet: try again soon");
+  if (retirement_.holds(name)) {
+    if (!can(mode, dataplane::Capability::live_flows)) {
+      return fail(
+          cat(name, " mode still carries flows from before: try again when they have ended"));
+    }
+    // Like a restart: what the old one left in the kernel is taken over by the new one.
+    retirement_.release(name);
+  }
+  const MonoTime started = std::chrono::steady_clock::now();
+  auto driver = put_in_place(mode);
+  if (!driver) return fail(cat("still in ", driver_->mode(), " mode"), driver.error());
+  log_.info("switched the proxy mode", {{"from", driver_->mode()}, {"to", name}});
+  auto old = std::exchange(driver_, *std::move(driver));
+  status_.mode = name;
+  status_.why = cat("switched to at run time from ", old->mode(), "; a restart goes back to ",
+                    format_setting(config_.proxy_mode));
+  lacking_.clear();
+  note_lacking({}, true);
+  finish({}, started, true);
+  retirement_.add(std::move(old));
+  return {};
+}
+
+dataplane::ServiceExplanation Proxy::explain(
+    const api::ObjectKey& key, const std::optional<Ip>& source,
+    const std::optional<std::pair<SocketAddress, Protocol>>& to) const {
+  const auto mode = dataplane::parse_mode(driver_->mode());
+  auto out = dataplane::explain_service(snapshot_, table_, key, mode);
+  out.mode = driver_->mode();
+  if (source && to) {
+    out.flows.push_back(dataplane::explain_flow(table_, {*source, to->first, to->second}));
+  } else if (source) {
+    for (const auto& flow : dataplane::flows_to(table_, key, *source)) {
+      out.flows.push_back(dataplane::explain_flow(table_, flow));
+    }
+  }
+  out.kernel = driver_->kernel_entries(key);
+  return out;
+}
+
+dataplane::FlowExplanation Proxy::explain(const dataplane::FlowQuery& flow) const {
+  auto out = dataplane::explain_flow(table_, flow);
+  out.mode = driver_->mode();
+  const auto served = dataplane::resolve(table_, flow.source, flow.destination.ip,
+                                         flow.destination.port, flow.protocol);
+  if (!served.service.name.empty()) out.kernel = driver_->kernel_entries(served.service);
+  return out;
 }
 
 }  // namespace fairlead::agent

@@ -44,6 +44,13 @@ void row(std::string& out, std::string_view name, std::string_view value) {
   out += '\n';
 }
 
+std::string verified(const StatusReport& report) {
+  const std::string when = ago(report.last_verify_ms_ago);
+  if (!report.verify_error.empty()) return cat(when, ", ", report.verify_error);
+  if (report.last_verify_ms_ago < 0) return when;
+  return cat(when, ", ", report.drifts.size(), report.drifts.size() == 1 ? " drift" : " drifts");
+}
+
 }  // namespace
 
 std::string_view to_string(ComponentState state) { return state_names[static_cast<size_t>(state)]; }
@@ -74,7 +81,11 @@ json::value to_json(const StatusReport& report) {
             {"backends", static_cast<int64_t>(report.backends)},
             {"lastApplyMsAgo", report.last_apply_ms_ago},
             {"lastApplyUs", report.last_apply_us},
-            {"lastApplyWrites", static_cast<int64_t>(report.last_apply_writes)}}},
+            {"lastApplyWrites", static_cast<int64_t>(report.last_apply_writes)},
+            {"retiring", strings(report.retiring)},
+            {"lastVerifyMsAgo", report.last_verify_ms_ago},
+            {"drifts", strings(report.drifts)},
+            {"verifyError", report.verify_error}}},
           {"listening", strings(report.listening)},
           {"errors", strings(report.errors)}};
 }
@@ -109,6 +120,12 @@ Result<StatusReport> from_json(const json::value& value) {
   report.last_apply_ms_ago = number(value, "proxy", "lastApplyMsAgo");
   report.last_apply_us = number(value, "proxy", "lastApplyUs");
   report.last_apply_writes = static_cast<size_t>(number(value, "proxy", "lastApplyWrites"));
+  if (const auto* proxy = find(value, "proxy")) {
+    report.retiring = strings(*proxy, "retiring");
+    report.drifts = strings(*proxy, "drifts");
+  }
+  report.last_verify_ms_ago = number(value, "proxy", "lastVerifyMsAgo");
+  report.verify_error = find_string(value, "proxy", "verifyError");
   report.listening = strings(value, "listening");
   report.errors = strings(value, "errors");
   return report;
@@ -127,6 +144,9 @@ std::string to_table(const StatusReport& report) {
           ? "never"
           : cat(ago(report.last_apply_ms_ago), ", took ", report.last_apply_us, " us, ",
                 report.last_apply_writes, " writes"));
+  for (const auto& old : report.retiring) row(out, "RETIRING", old);
+  row(out, "VERIFIED", verified(report));
+  for (const auto& drift : report.drifts) row(out, "DRIFT", drift);
   out += "\nCOMPONENT   STATE       DETAIL\n";
   for (const auto& component : report.components) {
     std::string state(to_string(component.state));

@@ -30,6 +30,10 @@ struct StatusReport {
   int64_t last_apply_ms_ago = -1;  // -1: nothing was applied yet
   int64_t last_apply_us = 0;
   size_t last_apply_writes = 0;
+  std::vector<std::string> retiring;  // modes that were switched away from and still carry flows
+  int64_t last_verify_ms_ago = -1;    // -1: the kernel was not read back yet
+  std::vector<std::string> drifts;    // what the last reading back found
+  std::string verify_error;           // why it could not be read
   std::vector<std::string> listening;
   std::vector<std::string> errors;  // "feed: ...", "ingress: Ingress default/web: ..."
 };

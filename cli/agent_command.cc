@@ -1,4 +1,5 @@
 #include "agent/agent.h"
+#include "agent/kube_proxy_config.h"
 #include "cli/commands.h"
 #include "cli/flags.h"
 #include "cli/signals.h"
@@ -26,12 +27,14 @@ int run(const Flags<agent::AgentConfig>& flags) {
 
 void add_agent(CLI::App& app, Action& action) {
   auto flags = std::make_shared<Flags<agent::AgentConfig>>(agent::agent_options());
+  flags->also_reads(agent::apply_kube_proxy_config);
   auto* command =
       app.add_subcommand("agent", "serve this node: Services, cluster DNS, Ingress (the main job)");
   flags->add_to(*command);
   command->footer(
       "\nState comes from --manifests, else --kubeconfig, else the pod's own service "
-      "account.\nStopping the agent leaves the kernel state: connections go on.");
+      "account.\n--config also takes a KubeProxyConfiguration.\nStopping the agent leaves the "
+      "kernel state: connections go on.");
   command->callback([flags, &action] { action = [flags] { return run(*flags); }; });
 }
 

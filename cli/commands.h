@@ -20,6 +20,9 @@ void add_up(CLI::App& app, Action& action);
 void add_lab(CLI::App& app, Action& action);
 void add_echo(CLI::App& app, Action& action);
 void add_status(CLI::App& app, Action& action);
+void add_explain(CLI::App& app, Action& action);
+void add_verify(CLI::App& app, Action& action);
+void add_proxy_mode(CLI::App& app, Action& action);
 void add_validate(CLI::App& app, Action& action);
 void add_version(CLI::App& app, Action& action);
 

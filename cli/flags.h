@@ -1,9 +1,11 @@
 // Binds a table of settings (agent/option.h) to a subcommand: a flag per row, and --config FILE,
-// whose keys are the same names. Flags win over the file.
+// whose keys are the same names. Flags win over the file. A program may read files of another
+// form, too.
 #pragma once
 
 #include <CLI/CLI.hpp>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <map>
 #include <memory>
@@ -18,6 +20,11 @@ template <class Config>
 class Flags {
  public:
   explicit Flags(std::vector<agent::Option<Config>> rows) : rows_(std::move(rows)) {}
+
+  // Applies a file of another form; false when it is not of that form.
+  using OtherFile =
+      std::function<Result<bool>(Config& config, std::string_view text, std::string_view file)>;
+  void also_reads(OtherFile other) { other_file_ = std::move(other); }
 
   // Values land in this object: it must outlive the parsing.
   void add_to(CLI::App& app, const std::string& file_flag = "--config") {
@@ -43,7 +50,11 @@ class Flags {
       std::ifstream in(file_, std::ios::binary);
       if (!in) return fail(cat("--config ", file_, ": cannot be read"));
       const std::string text((std::istreambuf_iterator<char>(in)), {});
-      FL_TRY_VOID(agent::apply_file(config, rows_, text, file_));
+      bool done = false;
+      if (other_file_) {
+        FL_TRY(done, other_file_(config, text, file_));
+      }
+      if (!done) FL_TRY_VOID(agent::apply_file(config, rows_, text, file_));
     }
     for (const auto& row : rows_) {
       const std::string& text = values_.at(std::string(row.name));
@@ -55,6 +66,7 @@ class Flags {
 
  private:
   std::vector<agent::Option<Config>> rows_;
+  OtherFile other_file_;
   std::string file_;
   std::map<std::string, std::string> values_;
   std::map<std::string, CLI::Option*> given_;

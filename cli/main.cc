@@ -16,6 +16,7 @@ constexpr const char* examples =
     "  fairlead up                                      control plane and agent on this machine\n"
     "  fairlead agent --kubeconfig /etc/fairlead/conf   agent of a node of any cluster\n"
     "  fairlead agent --manifests ./manifests           no API server at all\n"
+    "  fairlead explain service default/web             why it behaves as it does\n"
     "  fairlead validate examples/                      check manifests before applying them\n";
 
 }  // namespace
@@ -31,6 +32,9 @@ int main(int argc, char** argv) {
   fairlead::cli::add_server(app, action);
   fairlead::cli::add_lab(app, action);
   fairlead::cli::add_status(app, action);
+  fairlead::cli::add_explain(app, action);
+  fairlead::cli::add_verify(app, action);
+  fairlead::cli::add_proxy_mode(app, action);
   fairlead::cli::add_validate(app, action);
   fairlead::cli::add_version(app, action);
   fairlead::cli::add_echo(app, action);

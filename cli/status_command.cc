@@ -1,31 +1,16 @@
+#include <CLI/CLI.hpp>
 #include <cstdio>
+#include <memory>
 
-#include "agent/config.h"
 #include "agent/status.h"
+#include "cli/agent_client.h"
 #include "cli/commands.h"
-#include "cli/flags.h"
-#include "net/http_client.h"
 
 namespace fairlead::cli {
 namespace {
 
-Result<std::string> fetch_status(const std::string& socket) {
-  net::HttpTarget target;
-  target.unix_path = socket;
-  net::HttpRequest request;
-  request.target = "/status";
-  const auto response = net::fetch(target, std::move(request), std::chrono::seconds(5));
-  if (!response) {
-    return fail(cat(response.error().message,
-                    "\nIs the agent running? Its socket is set by "
-                    "--socket, there and here."));
-  }
-  if (response->status != 200) return fail(cat(socket, ": answered ", response->status));
-  return response->body;
-}
-
 int run(const std::string& socket, const std::string& format) {
-  const auto text = fetch_status(socket);
+  const auto text = agent_body(socket, "GET", "/status", std::chrono::seconds(5));
   if (!text) return report_failure("status", text.error().message);
   const auto value = parse_json(*text);
   if (!value) return report_failure("status", value.error().message);
@@ -43,17 +28,11 @@ int run(const std::string& socket, const std::string& format) {
 
 void add_status(CLI::App& app, Action& action) {
   struct Arguments {
-    std::string socket = agent::AgentConfig{}.socket;
-    std::string format = "table";
+    std::string socket, format;
   };
   auto arguments = std::make_shared<Arguments>();
   auto* command = app.add_subcommand("status", "what the agent of this machine is doing");
-  command->add_option("--socket", arguments->socket, "the agent's unix socket")
-      ->type_name("FILE")
-      ->capture_default_str();
-  command->add_option("-o,--output", arguments->format, "table or json")
-      ->check(CLI::IsMember({"table", "json"}))
-      ->capture_default_str();
+  add_agent_flags(*command, arguments->socket, &arguments->format);
   command->footer("\nExit code: 0 ready, 1 not ready or not reachable.");
   command->callback(
       [=, &action] { action = [arguments] { return run(arguments->socket, arguments->format); }; });

@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "agent/agent.h"
+#include "agent/kube_proxy_config.h"
 #include "cli/api_client.h"
 #include "cli/commands.h"
 #include "cli/flags.h"
@@ -112,6 +113,7 @@ void add_up(CLI::App& app, Action& action) {
   });
   auto server_flags = std::make_shared<Flags<ServerFlags>>(server_options());
   auto agent_flags = std::make_shared<Flags<agent::AgentConfig>>(std::move(agent_rows));
+  agent_flags->also_reads(agent::apply_kube_proxy_config);
   auto* command =
       app.add_subcommand("up", "control plane and agent of this machine, in one process");
   server_flags->add_to(*command, "--server-config");

@@ -68,11 +68,12 @@ class AgentOnManifests : public ::testing::Test {
     if (started) thread_ = std::thread([this] { agent_->run(); });
     return started;
   }
-  net::HttpResponse get(const std::string& path) {
+  net::HttpResponse get(const std::string& path, const std::string& method = "GET") {
     net::HttpTarget target;
     target.unix_path = config_.socket;
     net::HttpRequest request;
     request.target = path;
+    request.method = method;
     auto response = net::fetch(target, std::move(request));
     EXPECT_TRUE(response) << response.error().message;
     return response ? *response : net::HttpResponse{};
@@ -106,6 +107,35 @@ TEST_F(AgentOnManifests, BecomesReadyAndSaysWhatItIs) {
   EXPECT_TRUE(report->errors.empty());
 }
 
+TEST_F(AgentOnManifests, EveryEndpointAnswersItsMethodOnly) {
+  ASSERT_TRUE(start());
+  struct Case {
+    const char *method, *path;
+    int status;
+    std::string_view body;
+  };
+  const Case cases[] = {
+      {"GET", "/healthz", 200, "ok"},
+      {"HEAD", "/healthz", 200, ""},
+      {"POST", "/healthz", 405, "another method"},
+      {"GET", "/configz", 200, "\"kind\":\"KubeProxyConfiguration\""},
+      {"GET", "/configz", 200, "\"proxy-mode\":\"none\""},
+      {"GET", "/metrics", 200, "kubernetes_build_info{"},
+      {"GET", "/metrics", 200, "kubeproxy_proxy_healthz_total{code=\"200\"}"},
+      {"PUT", "/proxyMode?mode=ebpf", 404, "the service proxy is switched off"},
+      {"POST", "/verify", 404, "the service proxy is switched off"},
+      {"GET", "/verify", 405, ""},
+      {"GET", "/explain?service=web", 404, "the service proxy is switched off"},
+      {"GET", "/dump", 404, "the service proxy is switched off"},
+      {"GET", "/other", 404, "/configz"},
+  };
+  for (const Case& c : cases) {
+    const auto answer = get(c.path, c.method);
+    EXPECT_EQ(answer.status, c.status) << c.method << ' ' << c.path;
+    EXPECT_NE(answer.body.find(c.body), std::string::npos) << c.path << ": " << answer.body;
+  }
+}
+
 TEST_F(AgentOnManifests, ABrokenManifestShowsInStatusAndTheRestStays) {
   ASSERT_TRUE(start());
   ASSERT_TRUE(eventually([&] { return get("/readyz").status == 200; }));
@@ -128,6 +158,7 @@ TEST_F(AgentOnManifests, StartErrorsNameTheSetting) {
       {[](AgentConfig& c) { c.manifests.clear(), c.kubeconfig = "/nonexistent"; }, "/nonexistent"},
       {[](AgentConfig& c) { c.dns = true, c.corefile = "/nonexistent"; }, "/nonexistent"},
       {[](AgentConfig& c) { c.healthz_listen = {*Ip::parse("192.0.2.1"), 1}; }, "--healthz-listen"},
+      {[](AgentConfig& c) { c.sysctls = {{"net.none.such", "1"}}; }, "--sysctls net.none.such"},
       {[](AgentConfig& c) { c.socket = "/proc/none/agent.sock"; }, "--socket"},
   };
   const AgentConfig good = config_;

@@ -22,6 +22,9 @@ StatusReport example() {
   report.last_apply_ms_ago = 130'000;
   report.last_apply_us = 420;
   report.last_apply_writes = 9;
+  report.retiring = {"nftables: until its flows end, 3 s so far"};
+  report.last_verify_ms_ago = 12'000;
+  report.drifts = {"rule 7 is missing (owner: unknown; repaired)"};
   report.listening = {"http [::]:80"};
   report.errors = {"proxy: map full"};
   return report;
@@ -40,6 +43,9 @@ TEST(Status, TableShowsWhatMatters) {
             "FEED        https://10.0.0.1:6443  last event 1200 ms ago\n"
             "PROXY       ebpf  3 services, 7 backends\n"
             "LAST APPLY  2 min ago, took 420 us, 9 writes\n"
+            "RETIRING    nftables: until its flows end, 3 s so far\n"
+            "VERIFIED    12 s ago, 1 drift\n"
+            "DRIFT       rule 7 is missing (owner: unknown; repaired)\n"
             "\n"
             "COMPONENT   STATE       DETAIL\n"
             "feed        ok          https://10.0.0.1:6443\n"
@@ -64,6 +70,7 @@ TEST(Status, NothingYetIsSaidInWords) {
   const std::string table = to_table(report);
   EXPECT_NE(table.find("last event never"), std::string::npos);
   EXPECT_NE(table.find("LAST APPLY  never"), std::string::npos);
+  EXPECT_NE(table.find("VERIFIED    never"), std::string::npos);
   EXPECT_NE(table.find("no errors"), std::string::npos);
 }
 

@@ -72,7 +72,9 @@ step "status says so"
 expect "proxy       ok" "$fairlead" status --socket "$lab_dir/node1.sock"
 expect '"mode":"ebpf"' "$fairlead" status --socket "$lab_dir/node1.sock" -o json
 expect "fairlead_proxy_applies_total" inside node1 curl -sS http://127.0.0.1:10249/metrics
-expect "ok" inside node1 curl -sS http://127.0.0.1:10256/healthz
+expect '"nodeEligible":true' inside node1 curl -sS http://127.0.0.1:10256/healthz
+expect "kubeproxy_sync_proxy_rules_duration_seconds" inside node1 curl -sS http://127.0.0.1:10249/metrics
+expect "KubeProxyConfiguration" inside node1 curl -sS http://127.0.0.1:10249/configz
 
 step "other flags, on the running lab: what was applied stays"
 up --backends 1 --proxy-mode nftables

@@ -1,0 +1,93 @@
+#include "agent/health_check_ports.h"
+
+#include "api/json.h"
+
+namespace fairlead::agent {
+
+HealthCheckPorts::HealthCheckPorts(net::EventLoop& loop, std::function<bool()> proxy_healthy,
+                                   const Log& log)
+    : loop_(loop), proxy_healthy_(std::move(proxy_healthy)), log_(log) {}
+
+void HealthCheckPorts::update(const dataplane::ServiceTable& table,
+                              const std::set<api::ObjectKey>& changed, bool full) {
+  addresses_ = table.node.node_port_ips.value_or(std::vector<Ip>{Ip{}});
+  const auto visit = [&](const api::ObjectKey& key) {
+    const auto entry = table.services.find(key);
+    set(key, entry == table.services.end() ? dataplane::HealthCheck{} : entry->second.health_check);
+  };
+  if (!full) {
+    for (const api::ObjectKey& key : changed) visit(key);
+    return;
+  }
+  std::set<api::ObjectKey> keys;
+  for (const auto& [key, server] : servers_) keys.insert(key);
+  for (const auto& [key, entry] : table.services) {
+    if (entry.health_check.port != 0) keys.insert(key);
+  }
+  for (const api::ObjectKey& key : keys) visit(key);
+}
+
+void HealthCheckPorts::set(const api::ObjectKey& key, const dataplane::HealthCheck& check) {
+  if (check.port == 0) {
+    servers_.erase(key);
+    return;
+  }
+  Server& server = servers_[key];
+  const bool open_already = server.http != nullptr && server.error.empty() &&
+                            server.check.port == check.port && server.addresses == addresses_;
+  server.check = check;
+  if (!open_already) open(key, server);
+}
+
+void HealthCheckPorts::open(const api::ObjectKey& key, Server& server) {
+  server.http.reset();  // its sockets are free again before the new ones are bound
+  server.error.clear();
+  server.listening.clear();
+  server.addresses = addresses_;
+  server.http = std::make_unique<net::HttpServer>(
+      loop_, log_, [this, key](net::HttpRequest, std::unique_ptr<net::Responder> responder) {
+        responder->send(answer(key));
+      });
+  for (const Ip& ip : addresses_) {
+    const auto bound = server.http->listen({ip, server.check.port});
+    if (bound) {
+      server.listening.push_back(cat("health-check ", bound->to_string()));
+    } else if (server.error.empty()) {
+      server.error = cat(key.to_string(), ": health check port ", server.check.port, ": ",
+                         bound.error().message);
+      log_.warn(server.error);
+    }
+  }
+}
+
+net::HttpResponse HealthCheckPorts::answer(const api::ObjectKey& key) const {
+  const auto found = servers_.find(key);
+  const uint32_t count = found == servers_.end() ? 0 : found->second.check.local_endpoints;
+  const bool healthy = proxy_healthy_();
+  const json::value body{{"service", {{"namespace", key.ns}, {"name", key.name}}},
+                         {"localEndpoints", count},
+                         {"serviceProxyHealthy", healthy}};
+  auto response =
+      net::HttpResponse::json(count > 0 && healthy ? 200 : 503, json::serialize(body) + "\n");
+  response.headers.set("X-Content-Type-Options", "nosniff");
+  response.headers.set("X-Load-Balancing-Endpoint-Weight", cat(count));
+  return response;
+}
+
+std::vector<std::string> HealthCheckPorts::errors() const {
+  std::vector<std::string> out;
+  for (const auto& [key, server] : servers_) {
+    if (!server.error.empty()) out.push_back(server.error);
+  }
+  return out;
+}
+
+std::vector<std::string> HealthCheckPorts::listening() const {
+  std::vector<std::string> out;
+  for (const auto& [key, server] : servers_) {
+    out.insert(out.end(), server.listening.begin(), server.listening.end());
+  }
+  return out;
+}
+
+}  // namespace fairlead::agent

@@ -1,0 +1,45 @@
+#include "cli/agent_client.h"
+
+#include <CLI/CLI.hpp>
+
+#include "agent/config.h"
+#include "net/http_client.h"
+
+namespace fairlead::cli {
+
+Result<net::HttpResponse> ask_agent(const std::string& socket, const std::string& method,
+                                    const std::string& target, Duration timeout) {
+  net::HttpTarget to;
+  to.unix_path = socket;
+  net::HttpRequest request;
+  request.method = method;
+  request.target = target;
+  auto response = net::fetch(to, std::move(request), timeout);
+  if (!response) {
+    return fail(cat(response.error().message,
+                    "\nIs the agent running? Its socket is set by --socket, there and here."));
+  }
+  return response;
+}
+
+Result<std::string> agent_body(const std::string& socket, const std::string& method,
+                               const std::string& target, Duration timeout) {
+  FL_TRY(const auto response, ask_agent(socket, method, target, timeout));
+  if (response.status == 200) return response.body;
+  const std::string_view said = trim(response.body);
+  return fail(said.empty() ? cat(socket, ": answered ", response.status) : std::string(said));
+}
+
+void add_agent_flags(CLI::App& command, std::string& socket, std::string* output) {
+  socket = agent::AgentConfig{}.socket;
+  command.add_option("--socket", socket, "the agent's unix socket")
+      ->type_name("FILE")
+      ->capture_default_str();
+  if (output == nullptr) return;
+  *output = "table";
+  command.add_option("-o,--output", *output, "table or json")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
+}
+
+}  // namespace fairlead::cli

@@ -1,0 +1,118 @@
+#include "agent/sync_metrics.h"
+
+#include <gtest/gtest.h>
+
+#include "base/text.h"
+
+namespace fairlead::agent {
+namespace {
+
+const WallTime started = *parse_rfc3339("2026-01-02T03:04:05Z");
+
+api::EndpointSlice slice(std::string trigger) {
+  api::EndpointSlice out;
+  out.meta.key = {"default", "web-1"};
+  out.service = "web";
+  out.address_type = "IPv4";
+  out.meta.annotations["endpoints.kubernetes.io/last-change-trigger-time"] = std::move(trigger);
+  return out;
+}
+
+bool has_line(const Registry& registry, std::string_view line) {
+  return cat("\n", registry.text()).find(cat("\n", line, "\n")) != std::string::npos;
+}
+
+TEST(Rfc3339, IsRead) {
+  EXPECT_EQ(to_rfc3339(*parse_rfc3339("2026-02-28T23:59:59Z")), "2026-02-28T23:59:59Z");
+  EXPECT_EQ(*parse_rfc3339("2026-01-02T03:04:05.25Z") - started, std::chrono::milliseconds(250));
+  for (const char* bad :
+       {"", "2026-01-02", "2026-01-02T03:04:05", "2026-02-30T00:00:00Z", "2026-01-02T24:00:00Z",
+        "2026-01-02T03:04:05.Z", "2026-01-02T03:04:05.1234567890Z", "2026-01-02T03:04:05+01:00",
+        "x026-01-02T03:04:05Z", "9999-01-02T03:04:05Z"}) {
+    EXPECT_FALSE(parse_rfc3339(bad)) << bad;
+  }
+}
+
+TEST(SyncMetrics, AnEndpointChangeIsMeasuredFromItsTriggerToTheKernel) {
+  Registry registry;
+  SyncMetrics metrics(registry, started);
+  api::SnapshotBuilder builder;
+  builder.put(std::make_shared<const api::EndpointSlice>(slice("2026-01-02T03:04:10Z")));
+  const auto tick = builder.take();
+  const WallTime now = started + std::chrono::seconds(7);
+  metrics.queued(*tick.snapshot, tick.changes, now);
+  EXPECT_TRUE(has_line(registry, "kubeproxy_sync_proxy_rules_endpoint_changes_pending 1"));
+  metrics.synced(false, false, std::chrono::milliseconds(3), {}, now);
+  EXPECT_TRUE(has_line(registry, "kubeproxy_sync_proxy_rules_endpoint_changes_pending 1"))
+      << "the kernel did not take it";
+  metrics.synced(false, true, std::chrono::milliseconds(3), {}, now);
+  EXPECT_TRUE(has_line(registry, "kubeproxy_sync_proxy_rules_endpoint_changes_pending 0"));
+  EXPECT_TRUE(has_line(registry, "kubeproxy_sync_proxy_rules_endpoint_changes_total 1"));
+  EXPECT_TRUE(has_line(registry,
+                       "kubeproxy_network_programming_duration_seconds_sum{ip_family=\"IPv4\"} 2"));
+  EXPECT_TRUE(has_line(
+      registry, "kubeproxy_sync_partial_proxy_rules_duration_seconds_count{ip_family=\"IPv4\"} 2"));
+  EXPECT_TRUE(has_line(
+      registry, "kubeproxy_sync_full_proxy_rules_duration_seconds_count{ip_family=\"IPv4\"} 0"));
+  EXPECT_TRUE(has_line(
+      registry,
+      cat("kubeproxy_sync_proxy_rules_last_timestamp_seconds ",
+          std::chrono::duration_cast<std::chrono::seconds>(now.time_since_epoch()).count())));
+}
+
+TEST(SyncMetrics, ChangesFromBeforeTheStartAreNotOurs) {
+  Registry registry;
+  SyncMetrics metrics(registry, started);
+  api::SnapshotBuilder builder;
+  builder.put(std::make_shared<const api::EndpointSlice>(slice("2026-01-02T03:04:04Z")));
+  const auto tick = builder.take();
+  metrics.queued(*tick.snapshot, tick.changes, started);
+  metrics.synced(true, true, {}, {}, started);
+  EXPECT_TRUE(has_line(
+      registry, "kubeproxy_network_programming_duration_seconds_count{ip_family=\"IPv4\"} 0"));
+}
+
+TEST(SyncMetrics, CountsPoliciesWithoutLocalEndpoints) {
+  Registry registry;
+  SyncMetrics metrics(registry, started);
+  metrics.synced(true, true, {}, {.rules_v6 = 2, .no_local_external = 3}, started);
+  EXPECT_TRUE(has_line(
+      registry,
+      "kubeproxy_sync_proxy_rules_no_local_endpoints_total{traffic_policy=\"external\"} 3"));
+  EXPECT_TRUE(has_line(registry,
+                       "kubeproxy_sync_proxy_rules_duration_seconds_count{ip_family=\"IPv6\"} 1"));
+  EXPECT_TRUE(has_line(registry,
+                       "kubeproxy_sync_proxy_rules_duration_seconds_count{ip_family=\"IPv4\"} 0"));
+}
+
+dataplane::PortRule rule(bool internal, bool local_backend, dataplane::NoBackend if_empty) {
+  dataplane::PortRule out;
+  out.frontends = {
+      {internal ? dataplane::FrontendKind::cluster_ip : dataplane::FrontendKind::load_balancer,
+       Ip::v4(1), 80, true}};
+  out.backends = {{Ip::v4(2), 80, local_backend}};
+  out.if_empty = if_empty;
+  return out;
+}
+
+TEST(TableCounts, FollowsChangesLikeAFullCount) {
+  using dataplane::NoBackend;
+  dataplane::ServiceTable table;
+  table.services[{"a", "one"}].ports = {rule(true, false, NoBackend::drop)};
+  table.services[{"a", "two"}].ports = {rule(false, false, NoBackend::drop),
+                                        rule(false, true, NoBackend::drop)};
+  table.services[{"a", "none"}].ports = {rule(false, false, NoBackend::reject)};
+  TableCounts counts;
+  counts.replace(table);
+  EXPECT_EQ(counts.total(), (Counts{4, 4, 0, 1, 1}));
+  table.services.erase({"a", "one"});
+  table.services[{"a", "two"}].ports.pop_back();
+  table.services[{"a", "new"}].ports = {rule(true, true, NoBackend::drop)};
+  counts.update(table, {{"a", "one"}, {"a", "two"}, {"a", "new"}, {"a", "absent"}});
+  TableCounts full;
+  full.replace(table);
+  EXPECT_EQ(counts.total(), full.total());
+}
+
+}  // namespace
+}  // namespace fairlead::agent
