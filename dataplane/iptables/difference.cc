@@ -1,0 +1,155 @@
+// What the kernel holds against what it shall hold.
+#include <algorithm>
+#include <unordered_set>
+
+#include "base/text.h"
+#include "dataplane/iptables/names.h"
+#include "dataplane/iptables/wanted.h"
+
+namespace fairlead::dataplane::ipt {
+namespace {
+
+constexpr std::string_view somebody = "another program that changes iptables rules";
+
+class Compare {
+ public:
+  Compare(const SavedRules& kernel, bool ipv6, Wanted::Difference& out)
+      : kernel_(kernel), family_(ipv6 ? "IPv6" : "IPv4"), out_(out) {}
+
+  // Rules in order.
+  void chain(const Chain& wanted, std::string_view of = {}) {
+    seen_[static_cast<size_t>(wanted.table)].insert(wanted.name);
+    const SavedChain* held = kernel_.find(wanted.table, wanted.name);
+    if (held != nullptr && held->count == wanted.rules.size() &&
+        held->digest == rules_digest(wanted.rules)) {
+      return;
+    }
+    drift(cat(name(wanted.table, wanted.name), of.empty() ? "" : cat(" of ", of),
+              held == nullptr ? " is missing" : " holds other rules"));
+    out_.input.write(wanted);
+  }
+
+  // `head` in any order, then `tail`.
+  void shared(Shared which, const std::vector<std::string>& head,
+              const std::vector<std::string>& tail) {
+    const Chain wanted{table_of(which), std::string(name_of(which)), {}};
+    seen_[static_cast<size_t>(wanted.table)].insert(wanted.name);
+    const SavedChain* held = kernel_.find(wanted.table, wanted.name);
+    if (held == nullptr) {
+      drift(cat(name(wanted.table, wanted.name), " is missing"));
+    } else if (same(*held, head, tail, wanted)) {
+      return;
+    }
+    Chain whole = wanted;
+    whole.rules = head;
+    whole.rules.insert(whole.rules.end(), tail.begin(), tail.end());
+    out_.input.write(whole);
+  }
+
+  void stale_chains() {
+    for (const Table table : all_tables) {
+      const size_t at = static_cast<size_t>(table);
+      for (const auto& [chain, held] : kernel_.chains[at]) {
+        if (seen_[at].contains(chain)) continue;
+        drift(cat(name(table, chain), " belongs to no Service"));
+        out_.input.remove(table, chain);
+      }
+    }
+  }
+
+  // Those of one chain stand or fall together, since their order matters.
+  void jumps(const std::vector<Jump>& wanted) {
+    std::set<std::pair<Table, std::string>> chains;
+    for (const Jump& jump : wanted) chains.insert({jump.table, jump.chain});
+    for (const Jump& jump : kernel_.jumps) chains.insert({jump.table, jump.chain});
+    for (const auto& [table, chain] : chains) {
+      const auto pick = [&](const std::vector<Jump>& from) {
+        std::vector<std::string> rules;
+        for (const Jump& jump : from) {
+          if (jump.table == table && jump.chain == chain) rules.push_back(jump.rule);
+        }
+        return rules;
+      };
+      const auto want = pick(wanted), held = pick(kernel_.jumps);
+      if (want.empty() && !is_builtin(chain)) continue;  // somebody's way to one of our chains
+      if (rules_digest(want) == rules_digest(held)) continue;
+      drift(cat(name(table, chain), " does not lead to our chains as it should"));
+      for (auto rule = want.rbegin(); rule != want.rend(); ++rule) {
+        out_.input.prepend(table, chain, *rule);
+      }
+      for (const std::string& rule : held) out_.input.erase(table, chain, rule);
+    }
+  }
+
+ private:
+  static bool is_builtin(std::string_view chain) {
+    constexpr std::string_view builtin[] = {"PREROUTING", "INPUT", "FORWARD", "OUTPUT",
+                                            "POSTROUTING"};
+    return std::find(std::begin(builtin), std::end(builtin), chain) != std::end(builtin);
+  }
+
+  std::string name(Table table, std::string_view chain) const {
+    return cat(family_, " ", to_string(table), " ", chain);
+  }
+  void drift(std::string what) { out_.drifts.push_back({std::move(what), std::string(somebody)}); }
+
+  bool same(const SavedChain& held, const std::vector<std::string>& head,
+            const std::vector<std::string>& tail, const Chain& wanted) {
+    std::unordered_set<std::string> want;
+    for (const std::string& rule : head) want.insert(normal_form(rule));
+    const size_t before = out_.drifts.size();
+    const size_t heads = held.rules.size() - std::min(held.rules.size(), tail.size());
+    std::vector<std::string> end;
+    for (size_t i = 0; i < held.rules.size(); ++i) {
+      std::string rule = normal_form(held.rules[i]);
+      if (want.erase(rule) != 0) continue;
+      if (i >= heads) {
+        end.push_back(std::move(rule));
+      } else {
+        drift(cat(name(wanted.table, wanted.name), " has a rule too many: ", held.rules[i]));
+      }
+    }
+    for (const std::string& rule : head) {
+      if (want.contains(normal_form(rule))) {
+        drift(cat(name(wanted.table, wanted.name), " lacks: ", rule));
+      }
+    }
+    std::vector<std::string> last;
+    for (const std::string& rule : tail) last.push_back(normal_form(rule));
+    if (end != last) drift(cat(name(wanted.table, wanted.name), " ends with other rules"));
+    return out_.drifts.size() == before;
+  }
+
+  const SavedRules& kernel_;
+  const std::string_view family_;
+  Wanted::Difference& out_;
+  std::set<std::string, std::less<>> seen_[3];
+};
+
+}  // namespace
+
+Wanted::Difference Wanted::difference(const ServiceTable& table, const SavedRules& kernel) const {
+  Difference out;
+  Compare compare(kernel, layout_.ipv6(), out);
+  for (const Chain& chain : layout_.base_chains()) compare.chain(chain);
+  for (const auto& [key, entry] : table.services) {
+    for (const Chain& chain : layout_.service_chains(key, entry)) {
+      compare.chain(chain, key.to_string());
+    }
+  }
+  std::vector<std::string> heads[shared_count];
+  for (const auto& [frontend, who] : claims_) {
+    for (SharedRule& rule : rules_of(table, frontend)) {
+      heads[static_cast<size_t>(rule.chain)].push_back(std::move(rule.rule));
+    }
+  }
+  for (const Shared chain : all_shared) {
+    compare.shared(chain, heads[static_cast<size_t>(chain)],
+                   layout_.tail(chain, cluster_prefixes()));
+  }
+  compare.jumps(layout_.jumps());
+  compare.stale_chains();
+  return out;
+}
+
+}  // namespace fairlead::dataplane::ipt

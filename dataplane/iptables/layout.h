@@ -1,0 +1,130 @@
+// Layout: what one family's rules shall be, as pure functions of the table. Rules are texts as
+// iptables-save prints them after "-A CHAIN ". docs/iptables.md shows the way of a packet.
+#pragma once
+
+#include <compare>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dataplane/service_table.h"
+
+namespace fairlead::dataplane::ipt {
+
+enum class Table : uint8_t { mangle, filter, nat };
+inline constexpr Table all_tables[] = {Table::mangle, Table::filter, Table::nat};
+std::string_view to_string(Table table);
+
+struct Chain {
+  Table table = Table::nat;
+  std::string name;
+  std::vector<std::string> rules;
+  friend bool operator==(const Chain&, const Chain&) = default;
+};
+
+// A rule in one of the kernel's own chains that leads to one of ours.
+struct Jump {
+  Table table = Table::nat;
+  std::string chain;  // "PREROUTING"
+  std::string rule;
+  friend bool operator==(const Jump&, const Jump&) = default;
+};
+
+// Chains to which every Service may add rules. The order of those does not matter: each matches an
+// address or port that has one owner. After them stands the tail, which does not belong to
+// Services.
+enum class Shared : uint8_t {
+  filter_services,    // KUBE-SERVICES: ClusterIPs that have no endpoint
+  external_services,  // KUBE-EXTERNAL-SERVICES: the same for NodePorts and external addresses
+  firewall,           // KUBE-PROXY-FIREWALL: sources outside the ranges of a load balancer
+  health_checks,      // KUBE-NODEPORTS of filter: health check ports are open
+  cluster_ips,        // KUBE-CLUSTER-IPS: what no rule of nat took
+  nat_services,       // KUBE-SERVICES
+  node_ports,         // KUBE-NODEPORTS of nat
+};
+inline constexpr size_t shared_count = 7;
+inline constexpr Shared all_shared[shared_count] = {
+    Shared::filter_services, Shared::external_services, Shared::firewall,  Shared::health_checks,
+    Shared::cluster_ips,     Shared::nat_services,      Shared::node_ports};
+Table table_of(Shared chain);
+std::string_view name_of(Shared chain);
+
+struct SharedRule {
+  Shared chain = Shared::nat_services;
+  std::string rule;
+  friend auto operator<=>(const SharedRule&, const SharedRule&) = default;
+};
+
+// What shared rules are about; one Service has it at a time. A NodePort is the unspecified address
+// (its rule) and each address that it is served on. No protocol: a ClusterIP with port 0, a health
+// check port with the unspecified address.
+struct FrontendKey {
+  Ip ip;
+  uint16_t port = 0;
+  uint8_t protocol = 0;
+  friend auto operator<=>(const FrontendKey&, const FrontendKey&) = default;
+};
+
+struct Style {
+  bool ipv6 = false;
+  uint32_t masquerade_mark = 0x4000;
+  bool tcp_be_liberal = false;  // packets that conntrack calls INVALID pass
+  bool comments = true;         // in the chains of Services: each costs 256 bytes in legacy tables
+};
+
+class Layout {
+ public:
+  // `node` must outlive this.
+  Layout(const NodeConfig& node, Style style);
+
+  bool ipv6() const { return style_.ipv6; }
+  std::vector<Chain> base_chains() const;  // canaries too
+  std::vector<Jump> jumps() const;         // those of one chain in the order of the packet's way
+
+  // The nat chains of a Service, each once.
+  std::vector<Chain> service_chains(const api::ObjectKey& key, const ServiceEntry& entry) const;
+
+  // What the Service wants to have.
+  std::vector<FrontendKey> frontends(const ServiceEntry& entry) const;
+  // The rules for one of those, when the Service has it.
+  std::vector<SharedRule> shared_rules(const api::ObjectKey& key, const ServiceEntry& entry,
+                                       const FrontendKey& frontend) const;
+  // `cluster_ips`: the prefixes outside NodeConfig::service_cidrs that all ClusterIPs are in.
+  std::vector<std::string> tail(Shared chain, const std::vector<Cidr>& cluster_ips) const;
+
+  bool in_service_cidrs(const Ip& ip) const;
+
+ private:
+  struct PortChains;  // service_rules.cc: makes the chains of one PortRule
+  std::vector<Cidr> of_family(const std::vector<Cidr>& cidrs) const;
+  bool is_served(const Ip& ip) const;
+  std::string reject(Protocol protocol) const;
+  std::string verdict(const PortRule& rule) const;
+  std::vector<SharedRule> node_port_rules(const api::ObjectKey& key, const PortRule& rule,
+                                          const Frontend& frontend) const;
+  std::vector<SharedRule> address_rules(const api::ObjectKey& key, const PortRule& rule,
+                                        const Frontend& frontend, const Ip& ip) const;
+  std::vector<std::string> sources(const PortRule& rule, const Ip& address) const;
+
+  const NodeConfig& node_;
+  Style style_;
+  std::vector<Cidr> pods_;  // of the family, like those below
+  std::vector<Ip> node_ips_;
+  std::vector<Ip> served_;         // NodePorts answer there
+  std::vector<Ip> nodes_in_pods_;  // node addresses inside pods_
+  std::vector<Cidr> service_cidrs_;
+  bool everyone_is_a_pod_ = false;  // pods_ has the prefix of length 0
+};
+
+// Pieces of rules.
+std::string host(const Ip& ip);              // "10.0.0.1/32"
+std::string from(const Cidr& cidr);          // "-s 10.0.0.0/8 ", "" for all
+std::string to(const Cidr& cidr);            // "-d 10.0.0.0/8 ", "" for all
+std::string comment(std::string_view text);  // "-m comment --comment \"text\" "
+std::string port_match(Protocol protocol, uint16_t port, std::string_view remark);
+
+// Whether a frontend of this rule lacks backends for some source; has_any: or has them for some.
+bool lacks_backends(const PortRule& rule, const Frontend& frontend);
+bool has_backends(const PortRule& rule, const Frontend& frontend);
+
+}  // namespace fairlead::dataplane::ipt

@@ -1,0 +1,36 @@
+// Names of chains: kube-proxy's own, so that whoever can read its rules can read these.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "dataplane/service_table.h"
+
+namespace fairlead::dataplane::ipt {
+
+// Chains of one Service port: which of its endpoints, or what stands before them.
+enum class ChainKind : uint8_t {
+  cluster,   // KUBE-SVC-: endpoints of policy Cluster
+  local,     // KUBE-SVL-: endpoints of policy Local
+  external,  // KUBE-EXT-: traffic to NodePorts, external IPs, load balancers
+  firewall,  // KUBE-FW-: the same from the source ranges only
+};
+
+// "default/web:http", or "default/web" for the port without a name.
+std::string port_label(const api::ObjectKey& service, const PortRule& rule);
+
+std::string_view protocol_word(Protocol protocol);  // "tcp"
+
+// The prefix and base32(sha256(label + protocol))[:16].
+std::string chain_name(ChainKind kind, const std::string& label, Protocol protocol);
+
+// "KUBE-SEP-...": one endpoint of one Service port; `endpoint` as "10.0.0.1:80", "[fd00::1]:80".
+std::string endpoint_chain_name(const std::string& label, Protocol protocol,
+                                const std::string& endpoint);
+
+// Whether a chain of this name is made and removed by us (or by kube-proxy, whom we replace).
+bool is_our_chain(std::string_view name);
+// One of ours that belongs to one Service port.
+bool is_service_chain(std::string_view name);
+
+}  // namespace fairlead::dataplane::ipt
