@@ -1,0 +1,148 @@
+#include "net/conntrack.h"
+
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
+#include <linux/netlink.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/text.h"
+#include "net/nfnetlink.h"
+
+namespace fairlead::net {
+namespace {
+
+std::optional<uint16_t> u16_of(const std::optional<std::string_view>& bytes) {
+  if (!bytes || bytes->size() != 2) return std::nullopt;
+  return static_cast<uint16_t>(static_cast<uint8_t>((*bytes)[0]) << 8 |
+                               static_cast<uint8_t>((*bytes)[1]));
+}
+
+std::optional<Ip> ip_of(const std::optional<std::string_view>& bytes, bool ipv6) {
+  if (!bytes || bytes->size() != (ipv6 ? 16u : 4u)) return std::nullopt;
+  Ip ip = Ip::v4(0);
+  std::memcpy(ip.bytes.data() + (16 - bytes->size()), bytes->data(), bytes->size());
+  return ip;
+}
+
+struct Tuple {
+  SocketAddress source, destination;
+  uint8_t protocol = 0;
+};
+
+std::optional<Tuple> parse_tuple(std::string_view attributes, uint16_t which, bool ipv6) {
+  const auto tuple = find_attribute(attributes, which);
+  if (!tuple) return std::nullopt;
+  const auto address = [&](uint16_t type) {
+    return ip_of(find_attribute(*tuple, CTA_TUPLE_IP, type), ipv6);
+  };
+  const auto part = [&](uint16_t type) { return find_attribute(*tuple, CTA_TUPLE_PROTO, type); };
+  const auto source = address(ipv6 ? CTA_IP_V6_SRC : CTA_IP_V4_SRC);
+  const auto destination = address(ipv6 ? CTA_IP_V6_DST : CTA_IP_V4_DST);
+  const auto number = part(CTA_PROTO_NUM);
+  const auto source_port = u16_of(part(CTA_PROTO_SRC_PORT));
+  const auto destination_port = u16_of(part(CTA_PROTO_DST_PORT));
+  if (!source || !destination || !number || number->size() != 1) return std::nullopt;
+  if (!source_port || !destination_port) return std::nullopt;
+  return Tuple{{*source, *source_port},
+               {*destination, *destination_port},
+               static_cast<uint8_t>(number->front())};
+}
+
+std::string_view ip_bytes(const Ip& ip) {
+  const size_t skip = ip.is_v4() ? 12 : 0;
+  return {reinterpret_cast<const char*>(ip.bytes.data()) + skip, 16 - skip};
+}
+
+class Ctnetlink final : public Conntrack {
+ public:
+  Result<std::vector<TrackedFlow>> flows(Protocol protocol) override {
+    FL_TRY_VOID(open());
+    std::vector<TrackedFlow> out;
+    NfMessage message(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET, NLM_F_DUMP, AF_UNSPEC);
+    const auto keep = [&](uint8_t family, std::string_view attributes) {
+      const auto flow = parse_conntrack_message(attributes, family == AF_INET6);
+      if (flow && flow->protocol == protocol) out.push_back(*flow);
+    };
+    // A dump that was overtaken by changes is as good as any: flows come and go meanwhile.
+    FL_TRY(const int error, socket_->dump(message, keep));
+    if (error != 0 && error != EINTR) {
+      return fail(cat("conntrack: cannot list flows: ", std::strerror(error)));
+    }
+    return out;
+  }
+
+  Result<bool> remove(const TrackedFlow& flow) override {
+    FL_TRY_VOID(open());
+    const bool ipv6 = !flow.source.ip.is_v4();
+    NfMessage message(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_DELETE, 0, ipv6 ? AF_INET6 : AF_INET);
+    const size_t tuple = message.begin(CTA_TUPLE_ORIG);
+    const size_t ip = message.begin(CTA_TUPLE_IP);
+    message.put(ipv6 ? CTA_IP_V6_SRC : CTA_IP_V4_SRC, ip_bytes(flow.source.ip));
+    message.put(ipv6 ? CTA_IP_V6_DST : CTA_IP_V4_DST, ip_bytes(flow.destination.ip));
+    message.end(ip);
+    const size_t ports = message.begin(CTA_TUPLE_PROTO);
+    const char number = static_cast<char>(flow.protocol);
+    message.put(CTA_PROTO_NUM, {&number, 1});
+    message.put_u16(CTA_PROTO_SRC_PORT, flow.source.port);
+    message.put_u16(CTA_PROTO_DST_PORT, flow.destination.port);
+    message.end(ports);
+    message.end(tuple);
+    if (flow.zone != 0) message.put_u16(CTA_ZONE, flow.zone);
+    FL_TRY(const int error, socket_->request(message));
+    if (error == ENOENT) return false;
+    if (error == 0) return true;
+    return fail(cat("conntrack: cannot remove ", flow.source.to_string(), " -> ",
+                    flow.destination.to_string(), "/", to_string(flow.protocol), ": ",
+                    std::strerror(error)));
+  }
+
+ private:
+  Result<void> open() {
+    if (socket_) return {};
+    FL_TRY(auto socket, Nfnetlink::open());
+    socket_.emplace(std::move(socket));
+    return {};
+  }
+
+  std::optional<Nfnetlink> socket_;
+};
+
+}  // namespace
+
+std::optional<TrackedFlow> parse_conntrack_message(std::string_view attributes, bool ipv6) {
+  const auto original = parse_tuple(attributes, CTA_TUPLE_ORIG, ipv6);
+  const auto reply = parse_tuple(attributes, CTA_TUPLE_REPLY, ipv6);
+  if (!original || !reply) return std::nullopt;
+  for (const Protocol protocol : {Protocol::tcp, Protocol::udp, Protocol::sctp}) {
+    if (original->protocol != static_cast<uint8_t>(protocol)) continue;
+    return TrackedFlow{protocol,
+                       original->source,
+                       original->destination,
+                       reply->source,
+                       reply->destination,
+                       u16_of(find_attribute(attributes, CTA_ZONE)).value_or(0)};
+  }
+  return std::nullopt;
+}
+
+std::unique_ptr<Conntrack> make_conntrack() { return std::make_unique<Ctnetlink>(); }
+
+Result<std::vector<TrackedFlow>> FakeConntrack::flows(Protocol protocol) {
+  ++reads_;
+  if (!error_.empty()) return fail(error_);
+  std::vector<TrackedFlow> out;
+  for (const TrackedFlow& flow : flows_) {
+    if (flow.protocol == protocol) out.push_back(flow);
+  }
+  return out;
+}
+
+Result<bool> FakeConntrack::remove(const TrackedFlow& flow) {
+  if (!error_.empty()) return fail(error_);
+  return flows_.erase(flow) != 0;
+}
+
+}  // namespace fairlead::net
