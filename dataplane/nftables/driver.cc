@@ -5,24 +5,29 @@
 #include <unordered_set>
 
 #include "base/text.h"
+#include "dataplane/nftables/affinity_memory.h"
+#include "dataplane/nftables/desired.h"
 #include "dataplane/nftables/kernel_state.h"
 #include "dataplane/nftables/runner.h"
 #include "dataplane/nftables/transaction.h"
+#include "dataplane/nftables/udp_flows.h"
 #include "dataplane/nftables/wanted.h"
 
 namespace fairlead::dataplane {
 namespace {
 
 using nft::ChainKey;
-using nft::KernelState;
 using nft::Row;
 using nft::RowKey;
+
+constexpr size_t max_drifts = 1000;  // named one by one
+constexpr int max_forget_tries = 3;  // clients come back while their memory is taken out
 
 class NftablesDriver final : public Driver {
  public:
   NftablesDriver(NftablesOptions options, const Log& log, Registry& registry,
-                 std::unique_ptr<NftRunner> runner)
-      : options_(std::move(options)),
+                 std::unique_ptr<NftRunner> runner, std::unique_ptr<net::Conntrack> conntrack)
+      : options_{std::move(options.table), options.masquerade_mark, options.drop_invalid},
         log_(log.named("nftables")),
         transactions_(registry.counter("fairlead_nftables_transactions_total",
                                        "Transactions that the kernel took.")),
@@ -30,7 +35,10 @@ class NftablesDriver final : public Driver {
                                    "Transactions that the kernel refused.")),
         seconds_(registry.histogram("fairlead_nftables_transaction_seconds",
                                     "Time of one transaction.", latency_bounds_s())),
-        runner_(std::move(runner)) {}
+        bytes_(registry.counter("fairlead_nftables_command_bytes_total",
+                                "Bytes of commands in transactions.")),
+        runner_(std::move(runner)),
+        udp_flows_(std::move(conntrack), log_, registry) {}
 
   std::string_view mode() const override { return "nftables"; }
   Result<void> start() override;
@@ -39,74 +47,78 @@ class NftablesDriver final : public Driver {
   ApplyReport retry() override;
   std::string dump() const override;
   Result<void> cleanup() override;
+  Result<std::vector<Drift>> verify(bool repair) override;
+  std::vector<std::string> kernel_entries(const api::ObjectKey& service) const override;
 
  private:
-  Result<std::optional<KernelState>> read_kernel() const;
-  void set_row(const RowKey& key, std::optional<Row> row);
   void change_rows(const ServiceTable& table, const std::set<RowKey>& touched,
                    nft::Transaction* transaction, ApplyReport& report);
-  void change_hairpin(bool full, nft::Transaction* transaction);
-  void delete_unused_chains(nft::Transaction& transaction);
+  void change_row(const RowKey& key, const Row* from, std::optional<Row> to,
+                  nft::Transaction* transaction);
+  void change_ips(bool full, nft::Transaction* transaction);
+  void change_ips(const std::string& set, const nft::CountedIps& wanted,
+                  const std::set<Ip>& touched, nft::Transaction* transaction);
+  void delete_idle_chains(std::set<ChainKey> idle, nft::Transaction& transaction);
   void send(const std::string& commands, size_t writes, ApplyReport& report);
   void reconcile(ApplyReport& report);
-  void send_difference(const KernelState& kernel, ApplyReport& report);
-  void replace_table(ApplyReport& report);
+  void send_difference(NftTable kernel, ApplyReport& report);
+  void replace_table(std::string_view reason, ApplyReport& report);
+  void finish(ApplyReport& report);
+  void forget_clients(ApplyReport& report);
+  std::vector<Drift> drifts(std::optional<NftTable> kernel) const;
 
-  const NftablesOptions options_;
+  const nft::LayoutOptions options_;
   const Log log_;
   Counter& transactions_;
   Counter& failures_;
   Histogram& seconds_;
+  Counter& bytes_;
   std::unique_ptr<NftRunner> runner_;
+  nft::UdpFlows udp_flows_;
 
   nft::Wanted wanted_;
   std::optional<NodeConfig> node_;     // of the last apply()
   std::optional<nft::Layout> layout_;  // for node_
-  // What the kernel shall hold, slots included; it does when in_sync_.
-  nft::RowMap rows_;
-  std::unordered_set<Ip> hairpin_;
-  std::map<ChainKey, size_t> chain_users_;
-  std::set<ChainKey> chains_;  // in the kernel; meaningful when in_sync_
+  nft::Desired desired_;               // the kernel holds it when in_sync_
+  std::set<ChainKey> chains_;          // in the kernel; meaningful when in_sync_
+  // Chains of one rule that had no row any more after the last apply(): packets may still be inside
+  // them, so they go with the next one.
+  std::set<ChainKey> idle_;
   bool in_sync_ = false;
-  std::optional<KernelState> found_;  // by start(), for the first apply()
+  std::optional<NftTable> found_;  // by start(), for the first apply()
+  // Affinities whose memory may name backends that left.
+  std::set<uint64_t> to_forget_;
+  bool forget_all_ = false;
 };
 
-Result<std::optional<KernelState>> NftablesDriver::read_kernel() const {
-  FL_TRY(const auto listing, runner_->list_table(options_.table));
-  if (!listing) return std::optional<KernelState>();
-  auto state = nft::parse_kernel_state(*listing);
-  if (!state) return fail(cat("table inet ", options_.table), state.error());
-  return std::optional(std::move(*state));
-}
-
 Result<void> NftablesDriver::start() {
-  const auto listing = runner_->list_table(options_.table);
-  if (!listing) return fail("nftables: cannot list tables", listing.error());
-  if (!*listing) return {};
-  auto state = nft::parse_kernel_state(**listing);
-  if (!state) {
-    log_.warn("the table cannot be taken over and will be replaced",
-              {{"table", options_.table}, {"reason", state.error().message}});
-    return {};
-  }
+  auto table = runner_->read_table(options_.table);
+  if (!table) return fail("nftables: cannot read tables", table.error());
+  if (!*table) return {};
   // The slots of today stay where they are. Whether the rules are ours is asked when the node's
   // configuration is known: by the first apply().
+  nft::RowMap rows = nft::rows_in(**table);
   log_.info("found the table of an earlier run",
-            {{"table", options_.table}, {"rows", state->rows.size()}});
-  for (const auto& [key, row] : state->rows) set_row(key, row);
-  found_ = std::move(*state);
+            {{"table", options_.table}, {"rows", rows.size()}});
+  for (auto& [key, row] : rows) desired_.set_row(key, std::move(row));
+  found_ = std::move(*table);
   return {};
 }
 
-void NftablesDriver::set_row(const RowKey& key, std::optional<Row> row) {
-  if (const auto old = rows_.find(key); old != rows_.end()) {
-    const auto users = chain_users_.find(nft::chain_of(key, old->second));
-    if (--users->second == 0) chain_users_.erase(users);
-    if (!row) rows_.erase(old);
+void NftablesDriver::change_row(const RowKey& key, const Row* from, std::optional<Row> to,
+                                nft::Transaction* transaction) {
+  udp_flows_.row_changes(key, from, to ? &*to : nullptr);
+  const bool had_affinity = from != nullptr && from->affinity.timeout_s != 0;
+  if (had_affinity) {
+    to_forget_.insert(from->affinity.id);
+    idle_.insert(nft::chain_of(key, *from));
+    idle_.insert(nft::remember_chain_of(key, *from));
   }
-  if (!row) return;
-  ++chain_users_[nft::chain_of(key, *row)];
-  rows_.insert_or_assign(key, std::move(*row));
+  if (transaction != nullptr) {
+    if (to) transaction->need_chains(key, *to, chains_);
+    transaction->change_row(key, from, to ? &*to : nullptr);
+  }
+  desired_.set_row(key, std::move(to));
 }
 
 // `transaction` gets the difference; nullptr when the kernel will be read anyway.
@@ -115,11 +127,9 @@ void NftablesDriver::change_rows(const ServiceTable& table, const std::set<RowKe
   std::set<api::ObjectKey> truncated;
   for (const RowKey& key : touched) {
     auto claim = wanted_.claim(table, key);
-    const auto old = rows_.find(key);
-    const Row* from = old == rows_.end() ? nullptr : &old->second;
+    const Row* from = desired_.row(key);
     if (!claim) {
-      if (transaction != nullptr) transaction->change_row(key, from, nullptr);
-      set_row(key, std::nullopt);
+      if (from != nullptr) change_row(key, from, std::nullopt, transaction);
       continue;
     }
     if (claim->truncated && truncated.insert(claim->owner).second) {
@@ -128,40 +138,45 @@ void NftablesDriver::change_rows(const ServiceTable& table, const std::set<RowKe
     }
     if (from != nullptr) claim->row.slots = nft::assign_slots(from->slots, claim->row.slots);
     if (from != nullptr && *from == claim->row) continue;
-    if (transaction != nullptr) {
-      transaction->need_chain(nft::chain_of(key, claim->row), chains_);
-      transaction->change_row(key, from, &claim->row);
-    }
-    set_row(key, std::move(claim->row));
+    change_row(key, from, std::move(claim->row), transaction);
   }
 }
 
-void NftablesDriver::change_hairpin(bool full, nft::Transaction* transaction) {
-  std::set<Ip> touched = wanted_.touched_hairpin();
-  if (full) touched.insert(hairpin_.begin(), hairpin_.end());
+void NftablesDriver::change_ips(const std::string& set, const nft::CountedIps& wanted,
+                                const std::set<Ip>& touched, nft::Transaction* transaction) {
   for (const Ip& ip : touched) {
-    if (wanted_.hairpin().contains(ip)) {
-      const bool added = hairpin_.insert(ip).second;
-      if (added && transaction != nullptr) transaction->add_hairpin(ip);
-    } else if (hairpin_.erase(ip) != 0 && transaction != nullptr) {
-      transaction->remove_hairpin(ip);
+    const bool present = wanted.contains(ip), ipv6 = !ip.is_v4();
+    const bool hairpin = set == "hairpin";
+    const std::string name = hairpin ? nft::hairpin_set(ipv6) : nft::cluster_ips_set(ipv6);
+    const std::string key = hairpin ? nft::hairpin_key(ip) : ip.to_string();
+    if (!desired_.set_ip(name, key, present) || transaction == nullptr) continue;
+    if (present) {
+      transaction->add(name, key);
+    } else {
+      transaction->remove(name, key);
     }
   }
 }
 
-void NftablesDriver::delete_unused_chains(nft::Transaction& transaction) {
-  std::erase_if(chains_, [&](const ChainKey& key) {
-    if (chain_users_.contains(key)) return false;
-    transaction.delete_chain(key);
-    return true;
-  });
+void NftablesDriver::change_ips(bool full, nft::Transaction* transaction) {
+  if (full) desired_.clear_ips();
+  change_ips("hairpin", wanted_.hairpin(), wanted_.hairpin().touched(), transaction);
+  change_ips("cluster-ips", wanted_.cluster_ips(), wanted_.cluster_ips().touched(), transaction);
+}
+
+void NftablesDriver::delete_idle_chains(std::set<ChainKey> idle, nft::Transaction& transaction) {
+  for (const ChainKey& key : idle) {
+    if (desired_.uses(key)) continue;
+    idle_.erase(key);
+    if (chains_.erase(key) != 0) transaction.delete_chain(key);
+  }
 }
 
 ApplyReport NftablesDriver::apply(const ServiceTable& table,
                                   const std::set<api::ObjectKey>& changed, bool full) {
   ApplyReport report;
   if (!node_ || *node_ != table.node) {
-    nft::Layout layout(options_.table, options_.masquerade_mark, table.node);
+    nft::Layout layout(options_, table.node);
     if (!layout_ || layout_->label() != layout.label()) in_sync_ = false;
     layout_.emplace(std::move(layout));
     node_ = table.node;
@@ -171,24 +186,69 @@ ApplyReport NftablesDriver::apply(const ServiceTable& table,
   report.services_changed = full ? table.services.size() : changed.size();
 
   nft::Transaction transaction(*layout_);
+  nft::Transaction* const into = in_sync_ ? &transaction : nullptr;
   std::set<RowKey> touched = wanted_.update(table, changed, full);
   if (full) {
-    for (const auto& [key, row] : rows_) touched.insert(key);
+    for (const auto& [key, row] : desired_.rows()) touched.insert(key);
   }
-  change_rows(table, touched, in_sync_ ? &transaction : nullptr, report);
-  change_hairpin(full, in_sync_ ? &transaction : nullptr);
+  udp_flows_.update(table, changed, full);
+  std::set<ChainKey> idle = idle_;
+  change_rows(table, touched, into, report);
+  change_ips(full, into);
   if (in_sync_) {
+    delete_idle_chains(std::move(idle), transaction);
     if (!transaction.empty()) send(transaction.commands(), transaction.writes(), report);
   } else {
     reconcile(report);
   }
+  finish(report);
   return report;
 }
 
 ApplyReport NftablesDriver::retry() {
   ApplyReport report;
   if (node_ && !in_sync_) reconcile(report);
+  finish(report);
   return report;
+}
+
+// What can only be done when no new flow chooses a backend that left.
+void NftablesDriver::finish(ApplyReport& report) {
+  if (!in_sync_) return;
+  if (const auto cleaned = udp_flows_.clean(); !cleaned) {
+    report.errors.push_back(cleaned.error().message);
+  }
+  forget_clients(report);
+}
+
+void NftablesDriver::forget_clients(ApplyReport& report) {
+  if (to_forget_.empty() && !forget_all_) return;
+  const nft::AffineBackends valid = nft::affine_backends(desired_.rows());
+  const std::set<uint64_t>* ids = forget_all_ ? nullptr : &to_forget_;
+  std::string error;
+  for (int i = 0; i < max_forget_tries; ++i) {
+    std::string commands;
+    error.clear();
+    for (const bool ipv6 : {false, true}) {
+      const auto ips = runner_->read_set(options_.table, nft::affinity_ips_map(ipv6));
+      const auto ports = runner_->read_set(options_.table, nft::affinity_ports_map(ipv6));
+      if (!ips || !ports) {
+        error = (!ips ? ips : ports).error().message;
+      } else {
+        append(commands, nft::forget_commands(*layout_, ipv6, *ips, *ports, ids, valid));
+      }
+    }
+    if (error.empty() && !commands.empty()) {
+      if (const auto done = runner_->run(commands); !done) error = done.error().message;
+    }
+    if (error.empty()) break;
+  }
+  if (!error.empty()) {
+    report.errors.push_back(cat("nftables: clients keep backends that left: ", error));
+    return;
+  }
+  to_forget_.clear();
+  forget_all_ = false;
 }
 
 void NftablesDriver::send(const std::string& commands, size_t writes, ApplyReport& report) {
@@ -199,6 +259,7 @@ void NftablesDriver::send(const std::string& commands, size_t writes, ApplyRepor
   in_sync_ = sent.has_value();
   if (sent) {
     transactions_.add();
+    bytes_.add(commands.size());
     report.writes += writes;
     return;
   }
@@ -209,66 +270,138 @@ void NftablesDriver::send(const std::string& commands, size_t writes, ApplyRepor
 }
 
 void NftablesDriver::reconcile(ApplyReport& report) {
-  const auto kernel = found_ ? std::exchange(found_, std::nullopt) : read_kernel();
-  if (kernel && *kernel) {
-    const auto differ = nft::rules_differ(**kernel, *layout_);
-    if (!differ) return send_difference(**kernel, report);
-    log_.info("replacing the table", {{"table", options_.table}, {"reason", *differ}});
-  } else if (!kernel) {
-    log_.warn("replacing the table",
-              {{"table", options_.table}, {"reason", kernel.error().message}});
-  }
-  replace_table(report);
+  forget_all_ = true;
+  udp_flows_.check_all();
+  idle_.clear();
+  if (found_) return send_difference(*std::exchange(found_, std::nullopt), report);
+  auto kernel = runner_->read_table(options_.table);
+  if (!kernel) return replace_table(kernel.error().message, report);
+  if (!*kernel) return replace_table("", report);
+  send_difference(std::move(**kernel), report);
 }
 
-void NftablesDriver::send_difference(const KernelState& kernel, ApplyReport& report) {
+void NftablesDriver::send_difference(NftTable kernel, ApplyReport& report) {
+  const auto differ = nft::rule_differences(kernel, *layout_);
+  if (!differ.empty()) return replace_table(join(differ, "; "), report);
   nft::Transaction transaction(*layout_);
-  chains_ = kernel.chains;
-  for (const auto& [key, row] : rows_) {
-    const auto held = kernel.rows.find(key);
-    const Row* from = held == kernel.rows.end() ? nullptr : &held->second;
-    transaction.need_chain(nft::chain_of(key, row), chains_);
-    transaction.change_row(key, from, &row);
+  chains_ = nft::chains_in(kernel);
+  for (const auto& [key, users] : desired_.chains()) transaction.need_chain(key, chains_);
+  for (const auto& one : nft::differences(desired_, *layout_, std::move(kernel))) {
+    if (one.key.starts_with("0x")) {
+      return replace_table(cat("set ", one.set, " has an element of another form"), report);
+    }
+    if (one.held) transaction.remove(one.set, one.key);
+    if (one.wanted) transaction.add(one.set, one.key, *one.wanted);
   }
-  for (const auto& [key, row] : kernel.rows) {
-    if (!rows_.contains(key)) transaction.change_row(key, &row, nullptr);
-  }
-  for (const Ip& ip : hairpin_) {
-    if (!kernel.hairpin.contains(ip)) transaction.add_hairpin(ip);
-  }
-  for (const Ip& ip : kernel.hairpin) {
-    if (!hairpin_.contains(ip)) transaction.remove_hairpin(ip);
-  }
-  delete_unused_chains(transaction);
+  delete_idle_chains(chains_, transaction);
   in_sync_ = true;
   if (!transaction.empty()) send(transaction.commands(), transaction.writes(), report);
 }
 
-void NftablesDriver::replace_table(ApplyReport& report) {
+// `reason` is "" when there is no table.
+void NftablesDriver::replace_table(std::string_view reason, ApplyReport& report) {
+  if (!reason.empty()) {
+    log_.warn("replacing the table", {{"table", options_.table}, {"reason", reason}});
+  }
   nft::Transaction transaction(*layout_);
   chains_.clear();
-  for (const auto& [key, row] : rows_) {
-    transaction.need_chain(nft::chain_of(key, row), chains_);
-    transaction.change_row(key, nullptr, &row);
+  for (const auto& [key, users] : desired_.chains()) transaction.need_chain(key, chains_);
+  for (const auto& [set, elements] : desired_.ips()) {
+    for (const std::string& element : elements) transaction.add(set, element);
   }
-  for (const Ip& ip : hairpin_) transaction.add_hairpin(ip);
+  for (const auto& [key, row] : desired_.rows()) transaction.change_row(key, nullptr, &row);
   // One transaction: packets see the old table or the new one.
   send(layout_->replace_commands() + transaction.commands(), transaction.writes(), report);
 }
 
 std::string NftablesDriver::dump() const {
-  const auto kernel = read_kernel();
+  const auto kernel = runner_->read_table(options_.table);
   if (!kernel) return cat("error: ", kernel.error().message, "\n");
   if (!*kernel) return "";
-  std::string out = nft::to_text((*kernel)->rows);
-  const std::set<Ip> hairpin((*kernel)->hairpin.begin(), (*kernel)->hairpin.end());
-  for (const Ip& ip : hairpin) append(out, cat("hairpin ", ip.to_string(), "\n"));
+  std::string out = nft::to_text(nft::rows_in(**kernel));
+  for (const bool hairpin : {false, true}) {
+    std::set<Ip> ips;
+    for (const bool ipv6 : {false, true}) {
+      const auto set =
+          (*kernel)->sets.find(hairpin ? nft::hairpin_set(ipv6) : nft::cluster_ips_set(ipv6));
+      if (set == (*kernel)->sets.end()) continue;
+      for (const auto& [key, value] : set->second) {
+        if (const auto ip = Ip::parse(key.substr(0, key.find(' ')))) ips.insert(*ip);
+      }
+    }
+    for (const Ip& ip : ips) {
+      append(out, cat(hairpin ? "hairpin " : "cluster-ip ", ip.to_string(), "\n"));
+    }
+  }
+  return out;
+}
+
+std::vector<Drift> NftablesDriver::drifts(std::optional<NftTable> kernel) const {
+  // The kernel does not keep who changed what: whoever else has tables here is the first to ask.
+  std::string owner = "another user of nf_tables";
+  if (!in_sync_) {
+    owner = "fairlead: a transaction was refused";
+  } else if (const auto tables = runner_->other_tables(options_.table);
+             tables && !tables->empty()) {
+    append(owner, cat("; others have: ", join(*tables, ", ")));
+  }
+  if (!kernel) return {{cat("table inet ", options_.table, " is missing"), owner}};
+  std::vector<Drift> out;
+  for (const std::string& rule : nft::rule_differences(*kernel, *layout_)) {
+    out.push_back({rule, owner});
+  }
+  const auto elements = nft::differences(desired_, *layout_, std::move(*kernel));
+  for (const nft::Difference& one : elements) {
+    if (out.size() == max_drifts) break;
+    const std::string what = cat("set ", one.set, ": ", one.key);
+    const auto mapped = [](const std::string& value) {
+      return value.empty() ? "" : cat(" : ", value);
+    };
+    if (!one.held) {
+      out.push_back({cat(what, mapped(*one.wanted), " is missing"), owner});
+    } else if (!one.wanted) {
+      out.push_back({cat(what, mapped(*one.held), " is foreign"), owner});
+    } else {
+      out.push_back({cat(what, " is ", *one.held, " instead of ", *one.wanted), owner});
+    }
+  }
+  if (elements.size() > out.size()) {
+    out.push_back({cat("and ", elements.size() - out.size(), " more elements"), owner});
+  }
+  return out;
+}
+
+Result<std::vector<Drift>> NftablesDriver::verify(bool repair) {
+  if (!node_) return std::vector<Drift>();
+  auto kernel = runner_->read_table(options_.table);
+  if (!kernel) return fail("nftables: cannot verify", kernel.error());
+  std::vector<Drift> out = drifts(std::move(*kernel));
+  if (!repair || (out.empty() && in_sync_)) return out;
+  ApplyReport report;
+  reconcile(report);
+  finish(report);
+  for (Drift& drift : out) drift.repaired = report.ok();
+  return out;
+}
+
+std::vector<std::string> NftablesDriver::kernel_entries(const api::ObjectKey& service) const {
+  std::vector<std::string> out;
+  for (const RowKey& key : wanted_.rows_owned_by(service)) {
+    const Row* row = desired_.row(key);
+    if (row == nullptr) continue;
+    nft::for_each_element(
+        key, *row,
+        [&](const std::string& set, const std::string& element, const std::string& value) {
+          out.push_back(cat("element inet ", options_.table, " ", set, " { ", element,
+                            value.empty() ? "" : cat(" : ", value), " }"));
+        });
+  }
   return out;
 }
 
 Result<void> NftablesDriver::cleanup() {
   const NodeConfig no_node;
-  const nft::Layout layout(options_.table, options_.masquerade_mark, no_node);
+  const nft::Layout layout(options_, no_node);
   if (const auto removed = runner_->run(layout.remove_commands()); !removed) {
     return fail(cat("nftables: cannot remove table inet ", options_.table), removed.error());
   }
@@ -279,14 +412,16 @@ Result<void> NftablesDriver::cleanup() {
 }  // namespace
 
 std::unique_ptr<Driver> make_nftables_driver(NftablesOptions options, const Log& log,
-                                             Registry& registry,
-                                             std::unique_ptr<NftRunner> runner) {
-  return std::make_unique<NftablesDriver>(std::move(options), log, registry, std::move(runner));
+                                             Registry& registry, std::unique_ptr<NftRunner> runner,
+                                             std::unique_ptr<net::Conntrack> conntrack) {
+  return std::make_unique<NftablesDriver>(std::move(options), log, registry, std::move(runner),
+                                          std::move(conntrack));
 }
 
 std::unique_ptr<Driver> make_nftables_driver(NftablesOptions options, const Log& log,
                                              Registry& registry) {
-  return make_nftables_driver(std::move(options), log, registry, make_nft_runner());
+  return make_nftables_driver(std::move(options), log, registry, make_nft_runner(),
+                              net::make_conntrack());
 }
 
 }  // namespace fairlead::dataplane

@@ -1,5 +1,5 @@
 // The nftables driver: one table of our own, flat maps keyed by address, protocol and port.
-// docs/decisions/0003-nftables-flat-maps.md explains the shape; docs/dataplane.md what it serves.
+// docs/decisions/0003-nftables-flat-maps.md explains the shape; docs/nftables.md what it serves.
 #pragma once
 
 #include <cstdint>
@@ -9,12 +9,16 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "dataplane/driver.h"
+#include "net/conntrack.h"
 
 namespace fairlead::dataplane {
 
 struct NftablesOptions {
   std::string table = "fairlead";     // family inet; everything in it is ours
   uint32_t masquerade_mark = 0x4000;  // one bit of the packet mark (kube-proxy's bit 14)
+  // Drop forwarded TCP packets that connection tracking finds invalid: passed on untranslated, a
+  // backend's late segment makes the client reset its connection. Not for asymmetric routes.
+  bool drop_invalid = false;
 };
 
 // Acts in the network namespace in which the thread is at start(). The log's sink and the registry
@@ -27,8 +31,10 @@ std::unique_ptr<Driver> make_nftables_driver(NftablesOptions options, const Log&
 
 class NftRunner;
 
-// The same over any runner (a fake one in tests). `runner` is owned by the driver.
+// The same over any runner (a fake one in tests). Both are owned by the driver; without `conntrack`
+// stale flows stay.
 std::unique_ptr<Driver> make_nftables_driver(NftablesOptions options, const Log& log,
-                                             Registry& registry, std::unique_ptr<NftRunner> runner);
+                                             Registry& registry, std::unique_ptr<NftRunner> runner,
+                                             std::unique_ptr<net::Conntrack> conntrack = nullptr);
 
 }  // namespace fairlead::dataplane

@@ -77,6 +77,7 @@ Result<void> FakeNft::execute_line(std::map<std::string, Table>& tables, std::st
   const std::string name(words[4]);
   if (what == "map" || what == "set") {
     table->second.sets[name].is_map = what == "map";
+    table->second.sets[name].filled_by_kernel = line.find("dynamic") != line.npos;
   } else if (what == "chain" && verb == "add") {
     table->second.chains[name];
   } else if (what == "chain") {
@@ -115,6 +116,36 @@ Result<void> FakeNft::run(const std::string& commands) {
     return fail("Error: Could not process rule: Cannot allocate memory");
   }
   return execute(commands);
+}
+
+Result<std::optional<NftTable>> FakeNft::read_table(const std::string& name) {
+  const auto table = tables_.find(name);
+  if (table == tables_.end()) return std::optional<NftTable>();
+  NftTable out;
+  for (const auto& [set_name, set] : table->second.sets) {
+    if (set.filled_by_kernel) continue;
+    out.sets.emplace(set_name, NftSet(set.elements.begin(), set.elements.end()));
+  }
+  for (const auto& [chain_name, chain] : table->second.chains) {
+    out.chains.emplace(chain_name, chain.rules);
+  }
+  return std::optional(std::move(out));
+}
+
+Result<NftSet> FakeNft::read_set(const std::string& table, const std::string& set) {
+  const auto found = tables_.find(table);
+  if (found == tables_.end()) return NftSet();
+  const auto in = found->second.sets.find(set);
+  if (in == found->second.sets.end()) return NftSet();
+  return NftSet(in->second.elements.begin(), in->second.elements.end());
+}
+
+Result<std::vector<std::string>> FakeNft::other_tables(const std::string& name) {
+  std::vector<std::string> out;
+  for (const auto& [table, content] : tables_) {
+    if (table != name) out.push_back(cat("inet ", table));
+  }
+  return out;
 }
 
 Result<std::optional<std::string>> FakeNft::list_table(const std::string& name) {

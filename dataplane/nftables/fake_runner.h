@@ -16,6 +16,9 @@ class FakeNft final : public NftRunner {
  public:
   Result<void> run(const std::string& commands) override;
   Result<std::optional<std::string>> list_table(const std::string& name) override;
+  Result<std::optional<NftTable>> read_table(const std::string& name) override;
+  Result<NftSet> read_set(const std::string& table, const std::string& set) override;
+  Result<std::vector<std::string>> other_tables(const std::string& name) override;
 
   // The next `count` transactions fail, and nothing of them happens.
   void fail_next(size_t count) { failures_left_ = count; }
@@ -32,6 +35,7 @@ class FakeNft final : public NftRunner {
   };
   struct Set {
     bool is_map = false;
+    bool filled_by_kernel = false;
     std::map<std::string, std::string> elements;  // "a . b" -> "c . d", "goto x" or ""
     friend bool operator==(const Set&, const Set&) = default;
   };

@@ -3,50 +3,106 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "base/text.h"
 #include "dataplane/flow.h"
+#include "net/crypto.h"
 
 namespace fairlead::dataplane::nft {
 namespace {
 
-Row make_row(const NodeConfig& node, const PortRule& rule, const Frontend& frontend,
-             SourceClass source, Action action) {
-  Row row;
-  for (const Backend& backend : treatment(node, rule, frontend, source).backends) {
-    row.slots.push_back({backend.ip, backend.port});
-  }
-  const bool reject = rule.if_empty == NoBackend::reject;
-  row.action = !row.slots.empty() ? action : (reject ? Action::no_endpoint : Action::policy_drop);
-  return row;
+// One word names a rule and a set of its backends; 62 bits of a digest never meet by chance.
+uint64_t affinity_id(const api::ObjectKey& service, const PortRule& rule, bool local_set) {
+  const std::string digest =
+      net::sha256(cat(service.to_string(), "\n", rule.port_name, "\n", to_string(rule.protocol),
+                      rule.ipv6 ? "6" : "4", local_set ? "local" : ""));
+  uint64_t id = 0;
+  for (size_t i = 0; i < 8; ++i) id = id << 8 | static_cast<uint8_t>(digest[i]);
+  return id & 0x7fffffff7fffffff;
 }
 
-void add_rows(const NodeConfig& node, const PortRule& rule, const Frontend& frontend, const Ip& ip,
-              std::vector<std::pair<RowKey, Row>>& out) {
-  RowKey key{ip, rule.protocol, frontend.port, false};
-  if (frontend.kind == FrontendKind::cluster_ip) {
-    out.emplace_back(key, make_row(node, rule, frontend, SourceClass::node, Action::internal));
-    return;
-  }
-  const Action inside = frontend.local_only ? Action::node_only : Action::external;
-  out.emplace_back(key, make_row(node, rule, frontend, SourceClass::node, inside));
-  if (!frontend.local_only) return;
-  key.outside = true;
-  out.emplace_back(key, make_row(node, rule, frontend, SourceClass::outside, Action::outside));
+bool covers(const Cidr& outer, const Cidr& inner) {
+  return outer.bits <= inner.bits && outer.base.is_v4() == inner.base.is_v4() &&
+         outer.contains(inner.base);
 }
+
+// The sources of may_dial(); empty: everybody.
+std::vector<Cidr> ranges_of(const NodeConfig& node, const PortRule& rule,
+                            const Frontend& frontend) {
+  if (frontend.kind != FrontendKind::load_balancer) return {};
+  std::vector<Cidr> ranges = rule.source_ranges;
+  const bool node_may = std::any_of(ranges.begin(), ranges.end(), [&](const Cidr& range) {
+    return std::any_of(node.node_ips.begin(), node.node_ips.end(),
+                       [&](const Ip& ip) { return range.contains(ip); });
+  });
+  if (node_may) ranges.push_back({frontend.ip, static_cast<uint8_t>(rule.ipv6 ? 128 : 32)});
+  std::sort(ranges.begin(), ranges.end(),
+            [](const Cidr& a, const Cidr& b) { return std::tie(a.bits, a) < std::tie(b.bits, b); });
+  std::vector<Cidr> out;
+  for (const Cidr& range : ranges) {
+    if (std::none_of(out.begin(), out.end(), [&](const Cidr& kept) { return covers(kept, range); }))
+      out.push_back(range);
+  }
+  if (out.size() == 1 && out.front().bits == 0) return {};
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+struct RowMaker {
+  const NodeConfig& node;
+  const api::ObjectKey& service;
+  const PortRule& rule;
+  std::vector<std::pair<RowKey, Row>>& out;
+
+  Row make(const Frontend& frontend, SourceClass source, Action action,
+           const std::vector<Cidr>& ranges) const {
+    Row row;
+    for (const Backend& backend : treatment(node, rule, frontend, source).backends) {
+      row.slots.push_back({backend.ip, backend.port});
+    }
+    const bool reject = rule.if_empty == NoBackend::reject;
+    row.action = !row.slots.empty() ? action : (reject ? Action::no_endpoint : Action::policy_drop);
+    row.guarded = !ranges.empty();
+    const bool local_set =
+        action == Action::outside || (action == Action::internal && frontend.local_only);
+    if (rule.affinity_timeout_s != 0 && !row.slots.empty()) {
+      row.affinity = {affinity_id(service, rule, local_set), rule.affinity_timeout_s};
+    }
+    return row;
+  }
+
+  void add(const Frontend& frontend, const Ip& ip) const {
+    RowKey key{ip, rule.protocol, frontend.port, false};
+    if (frontend.kind == FrontendKind::cluster_ip) {
+      out.emplace_back(key, make(frontend, SourceClass::node, Action::internal, {}));
+      return;
+    }
+    const std::vector<Cidr> ranges = ranges_of(node, rule, frontend);
+    const Action inside = frontend.local_only ? Action::node_only : Action::external;
+    Row row = make(frontend, SourceClass::node, inside, ranges);
+    row.ranges = ranges;
+    out.emplace_back(key, std::move(row));
+    if (!frontend.local_only) return;
+    key.outside = true;
+    out.emplace_back(key, make(frontend, SourceClass::outside, Action::outside, ranges));
+  }
+};
 
 }  // namespace
 
-std::vector<std::pair<RowKey, Row>> rows_of(const NodeConfig& node, const ServiceEntry& entry) {
+std::vector<std::pair<RowKey, Row>> rows_of(const NodeConfig& node, const api::ObjectKey& service,
+                                            const ServiceEntry& entry) {
   std::vector<std::pair<RowKey, Row>> out;
   for (const PortRule& rule : entry.ports) {
+    const RowMaker maker{node, service, rule, out};
     for (const Frontend& frontend : rule.frontends) {
       if (frontend.kind != FrontendKind::node_port) {
-        add_rows(node, rule, frontend, frontend.ip, out);
+        maker.add(frontend, frontend.ip);
         continue;
       }
-      for (const Ip& ip : node.node_ips) {
-        if (ip.is_v4() != rule.ipv6) add_rows(node, rule, frontend, ip, out);
+      for (const Ip& ip : node_port_ips(node)) {
+        if (ip.is_v4() != rule.ipv6) maker.add(frontend, ip);
       }
     }
   }
@@ -105,6 +161,9 @@ std::string to_text(const RowMap& rows) {
   for (const auto& [key, row] : sorted) {
     append(out, cat(SocketAddress{key.ip, key.port}.to_string(), " ",
                     fairlead::to_string(key.protocol), " ", to_string(row->action)));
+    if (row->affinity.timeout_s != 0) append(out, cat(" affinity ", row->affinity.timeout_s, "s"));
+    if (row->guarded) append(out, " guarded");
+    for (const Cidr& range : row->ranges) append(out, cat(" from ", range.to_string()));
     std::vector<SocketAddress> slots = row->slots;
     std::sort(slots.begin(), slots.end());
     for (const SocketAddress& slot : slots) append(out, cat(" ", slot.to_string()));

@@ -5,6 +5,7 @@
 #include <nftables/libnftables.h>
 
 #include "base/text.h"
+#include "dataplane/nftables/table_reader.h"
 
 namespace fairlead::dataplane {
 namespace {
@@ -47,6 +48,21 @@ class LibNftables final : public NftRunner {
     return std::string(nft_ctx_get_output_buffer(context_.get()));
   }
 
+  Result<std::optional<NftTable>> read_table(const std::string& name) override {
+    FL_TRY_VOID(open_socket());
+    return nft::read_table(*socket_, name);
+  }
+
+  Result<NftSet> read_set(const std::string& table, const std::string& set) override {
+    FL_TRY_VOID(open_socket());
+    return nft::read_set(*socket_, table, set);
+  }
+
+  Result<std::vector<std::string>> other_tables(const std::string& name) override {
+    FL_TRY_VOID(open_socket());
+    return nft::other_tables(*socket_, name);
+  }
+
  private:
   Result<void> open() {
     if (context_ != nullptr) return {};
@@ -54,6 +70,13 @@ class LibNftables final : public NftRunner {
     if (context_ == nullptr) return fail("libnftables: no context (netlink socket refused)");
     nft_ctx_buffer_output(context_.get());
     nft_ctx_buffer_error(context_.get());
+    return {};
+  }
+
+  Result<void> open_socket() {
+    if (socket_) return {};
+    FL_TRY(auto socket, net::Nfnetlink::open());
+    socket_.emplace(std::move(socket));
     return {};
   }
 
@@ -76,6 +99,7 @@ class LibNftables final : public NftRunner {
   }
 
   std::unique_ptr<nft_ctx, FreeContext> context_;
+  std::optional<net::Nfnetlink> socket_;
 };
 
 }  // namespace

@@ -5,17 +5,27 @@
 #include "base/text.h"
 
 namespace fairlead::dataplane::nft {
+namespace {
 
-void Transaction::add_element(Elements& to, const std::string& set, const std::string& element) {
+bool remembers(const Row* row) { return row != nullptr && row->affinity.timeout_s != 0; }
+
+std::string goto_text(const ChainKey& chain) { return cat("goto ", chain_name(chain)); }
+
+}  // namespace
+
+void Transaction::put(Elements& to, const std::string& set, const std::string& element) {
   std::string& list = to[set];
   if (!list.empty()) append(list, ", ");
   append(list, element);
   ++writes_;
 }
 
-void Transaction::add_hairpin_element(Elements& to, const Ip& ip) {
-  const std::string text = ip.to_string();
-  add_element(to, hairpin_set(!ip.is_v4()), cat(text, " . ", text));
+void Transaction::add(const std::string& set, const std::string& key, const std::string& value) {
+  put(additions_, set, value.empty() ? key : cat(key, " : ", value));
+}
+
+void Transaction::remove(const std::string& set, const std::string& key) {
+  put(deletions_, set, key);
 }
 
 // The value of an element cannot be changed in place: it is deleted and added again, which is one
@@ -26,29 +36,52 @@ void Transaction::change_slot(const RowKey& key, size_t slot, const Row* from, c
   if (had && has && from->slots[slot] == to->slots[slot]) return;
   const std::string map = backends_map(key.protocol, !key.ip.is_v4());
   const std::string element = backends_key(key, slot);
-  if (had) add_element(deletions_, map, element);
-  if (has) add_element(additions_, map, cat(element, " : ", backends_value(to->slots[slot])));
+  if (had) remove(map, element);
+  if (has) add(map, element, backends_value(to->slots[slot]));
+}
+
+void Transaction::change_goto(const std::string& map, const std::string& element,
+                              const std::string& from, const std::string& to) {
+  if (from == to) return;
+  if (!from.empty()) remove(map, element);
+  if (!to.empty()) add(map, element, to);
+}
+
+void Transaction::change_ranges(const RowKey& key, const Row* from, const Row* to) {
+  static const std::vector<Cidr> none;
+  const std::vector<Cidr>& had = from == nullptr ? none : from->ranges;
+  const std::vector<Cidr>& has = to == nullptr ? none : to->ranges;
+  const std::string set = ranges_set(!key.ip.is_v4());
+  for (const Cidr& range : had) {
+    if (!std::binary_search(has.begin(), has.end(), range)) remove(set, ranges_key(key, range));
+  }
+  for (const Cidr& range : has) {
+    if (!std::binary_search(had.begin(), had.end(), range)) add(set, ranges_key(key, range));
+  }
 }
 
 void Transaction::change_row(const RowKey& key, const Row* from, const Row* to) {
-  const std::string old_chain = from == nullptr ? "" : chain_name(chain_of(key, *from));
-  const std::string new_chain = to == nullptr ? "" : chain_name(chain_of(key, *to));
-  if (old_chain != new_chain) {
-    const std::string element = services_key(key);
-    if (from != nullptr) add_element(deletions_, services_map(key), element);
-    if (to != nullptr) {
-      add_element(additions_, services_map(key), cat(element, " : goto ", new_chain));
-    }
-  }
+  const std::string element = services_key(key);
+  change_goto(services_map(key), element, from == nullptr ? "" : goto_text(chain_of(key, *from)),
+              to == nullptr ? "" : goto_text(chain_of(key, *to)));
+  change_goto(remember_map(key), element,
+              remembers(from) ? goto_text(remember_chain_of(key, *from)) : "",
+              remembers(to) ? goto_text(remember_chain_of(key, *to)) : "");
+  change_ranges(key, from, to);
   const size_t slots =
       std::max(from == nullptr ? 0 : from->slots.size(), to == nullptr ? 0 : to->slots.size());
   for (size_t slot = 0; slot < slots; ++slot) change_slot(key, slot, from, to);
 }
 
 void Transaction::need_chain(const ChainKey& key, std::set<ChainKey>& existing) {
-  if (key.count == 0 || !existing.insert(key).second) return;
+  if (is_fixed(key) || !existing.insert(key).second) return;
   append(chains_, layout_.chain_commands(key));
   ++writes_;
+}
+
+void Transaction::need_chains(const RowKey& key, const Row& row, std::set<ChainKey>& existing) {
+  need_chain(chain_of(key, row), existing);
+  if (remembers(&row)) need_chain(remember_chain_of(key, row), existing);
 }
 
 void Transaction::delete_chain(const ChainKey& key) {
@@ -65,6 +98,21 @@ std::string Transaction::commands() const {
     append(out, cat("add element inet ", layout_.table(), " ", set, " { ", elements, " }\n"));
   }
   return out + chain_deletions_;
+}
+
+void for_each_element(const RowKey& key, const Row& row, const ElementVisitor& visit) {
+  const std::string element = services_key(key);
+  visit(services_map(key), element, goto_text(chain_of(key, row)));
+  if (remembers(&row)) {
+    visit(remember_map(key), element, goto_text(remember_chain_of(key, row)));
+  }
+  for (const Cidr& range : row.ranges) {
+    visit(ranges_set(!key.ip.is_v4()), ranges_key(key, range), "");
+  }
+  const std::string map = backends_map(key.protocol, !key.ip.is_v4());
+  for (size_t slot = 0; slot < row.slots.size(); ++slot) {
+    visit(map, backends_key(key, slot), backends_value(row.slots[slot]));
+  }
 }
 
 }  // namespace fairlead::dataplane::nft

@@ -2,6 +2,7 @@
 // kernel accepts: chains first, then deletions, then additions, unused chains last.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -14,13 +15,15 @@ class Transaction {
  public:
   explicit Transaction(const Layout& layout) : layout_(layout) {}
 
-  // nullptr: the row is not there. Sends only the slots that differ.
+  // nullptr: the row is not there. Sends only what differs.
   void change_row(const RowKey& key, const Row* from, const Row* to);
-  void add_hairpin(const Ip& ip) { add_hairpin_element(additions_, ip); }
-  void remove_hairpin(const Ip& ip) { add_hairpin_element(deletions_, ip); }
+  // `value` is empty for sets.
+  void add(const std::string& set, const std::string& key, const std::string& value = "");
+  void remove(const std::string& set, const std::string& key);
 
   // The chain is made unless `existing` has it; then `existing` has it.
   void need_chain(const ChainKey& key, std::set<ChainKey>& existing);
+  void need_chains(const RowKey& key, const Row& row, std::set<ChainKey>& existing);
   void delete_chain(const ChainKey& key);
 
   bool empty() const { return writes_ == 0; }
@@ -30,9 +33,11 @@ class Transaction {
  private:
   using Elements = std::map<std::string, std::string>;  // set or map -> "a : b, c : d"
 
-  void add_element(Elements& to, const std::string& set, const std::string& element);
-  void add_hairpin_element(Elements& to, const Ip& ip);
+  void put(Elements& to, const std::string& set, const std::string& element);
   void change_slot(const RowKey& key, size_t slot, const Row* from, const Row* to);
+  void change_goto(const std::string& map, const std::string& element, const std::string& from,
+                   const std::string& to);
+  void change_ranges(const RowKey& key, const Row* from, const Row* to);
 
   const Layout& layout_;
   std::string chains_;
@@ -41,5 +46,10 @@ class Transaction {
   std::string chain_deletions_;
   size_t writes_ = 0;
 };
+
+// Every element that a row is in the kernel; `value` is "goto x", a backend, or "".
+using ElementVisitor =
+    std::function<void(const std::string& set, const std::string& key, const std::string& value)>;
+void for_each_element(const RowKey& key, const Row& row, const ElementVisitor& visit);
 
 }  // namespace fairlead::dataplane::nft

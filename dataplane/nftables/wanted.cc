@@ -3,20 +3,39 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "dataplane/flow.h"
 #include "dataplane/nftables/layout.h"
 
 namespace fairlead::dataplane::nft {
 namespace {
 
-std::vector<Ip> local_backends_of(const ServiceEntry& entry) {
-  std::vector<Ip> ips;
+bool inside(const std::vector<Cidr>& cidrs, const Ip& ip) {
+  return std::any_of(cidrs.begin(), cidrs.end(),
+                     [&](const Cidr& cidr) { return cidr.contains(ip); });
+}
+
+// Whoever is not masqueraded and reaches a backend that may be itself: a local pod, or anybody when
+// pods cannot be told. A backend whose node is not known may be here as well.
+std::set<Ip> hairpin_of(const NodeConfig& node, const ServiceEntry& entry) {
+  std::set<Ip> ips;
   for (const PortRule& rule : entry.ports) {
+    const bool knows_pods = knows_local_pods(node, rule.ipv6);
     for (const Backend& backend : rule.backends) {
-      if (backend.local) ips.push_back(backend.ip);
+      if (backend.local || !knows_pods || inside(node.local_pod_cidrs, backend.ip)) {
+        ips.insert(backend.ip);
+      }
     }
   }
-  std::sort(ips.begin(), ips.end());
-  ips.erase(std::unique(ips.begin(), ips.end()), ips.end());
+  return ips;
+}
+
+std::set<Ip> cluster_ips_of(const ServiceEntry& entry) {
+  std::set<Ip> ips;
+  for (const PortRule& rule : entry.ports) {
+    for (const Frontend& frontend : rule.frontends) {
+      if (frontend.kind == FrontendKind::cluster_ip) ips.insert(frontend.ip);
+    }
+  }
   return ips;
 }
 
@@ -31,33 +50,30 @@ void Wanted::forget(const api::ObjectKey& key, std::set<RowKey>& touched) {
     std::erase(claim->second, key);
     if (claim->second.empty()) claims_.erase(claim);
   }
-  for (const Ip& ip : service->second.local_backends) {
-    touched_hairpin_.insert(ip);
-    const auto count = hairpin_.find(ip);
-    if (--count->second == 0) hairpin_.erase(count);
-  }
+  for (const Ip& ip : service->second.hairpin) hairpin_.remove(ip);
+  for (const Ip& ip : service->second.cluster_ips) cluster_ips_.remove(ip);
   services_.erase(service);
 }
 
 void Wanted::remember(const NodeConfig& node, const api::ObjectKey& key, const ServiceEntry& entry,
                       std::set<RowKey>& touched) {
   Service& service = services_[key];
-  for (const auto& [row, content] : rows_of(node, entry)) {
+  for (const auto& [row, content] : rows_of(node, key, entry)) {
     touched.insert(row);
     service.rows.push_back(row);
     auto& claims = claims_[row];
     claims.insert(std::lower_bound(claims.begin(), claims.end(), key), key);
   }
-  service.local_backends = local_backends_of(entry);
-  for (const Ip& ip : service.local_backends) {
-    touched_hairpin_.insert(ip);
-    ++hairpin_[ip];
-  }
+  service.hairpin = hairpin_of(node, entry);
+  service.cluster_ips = cluster_ips_of(entry);
+  for (const Ip& ip : service.hairpin) hairpin_.add(ip);
+  for (const Ip& ip : service.cluster_ips) cluster_ips_.add(ip);
 }
 
 std::set<RowKey> Wanted::update(const ServiceTable& table, const std::set<api::ObjectKey>& keys,
                                 bool full) {
-  touched_hairpin_.clear();
+  hairpin_.forget_touched();
+  cluster_ips_.forget_touched();
   made_for_.reset();
   std::set<RowKey> touched;
   std::set<api::ObjectKey> all;
@@ -70,17 +86,43 @@ std::set<RowKey> Wanted::update(const ServiceTable& table, const std::set<api::O
     const auto entry = table.services.find(key);
     if (entry != table.services.end()) remember(table.node, key, entry->second, touched);
   }
+  // Who has the ordinary row decides about the outside one.
+  for (RowKey key : std::vector<RowKey>(touched.begin(), touched.end())) {
+    key.outside = true;
+    if (claims_.contains(key)) touched.insert(key);
+  }
   return touched;
 }
 
+const api::ObjectKey* Wanted::owner_of(const RowKey& key) const {
+  RowKey ordinary = key;
+  ordinary.outside = false;
+  const auto claim = claims_.find(key), decides = claims_.find(ordinary);
+  if (claim == claims_.end() || decides == claims_.end()) return nullptr;
+  const api::ObjectKey& owner = decides->second.front();
+  const bool has = std::binary_search(claim->second.begin(), claim->second.end(), owner);
+  return has ? &owner : nullptr;
+}
+
+std::vector<RowKey> Wanted::rows_owned_by(const api::ObjectKey& service) const {
+  std::vector<RowKey> out;
+  const auto found = services_.find(service);
+  if (found == services_.end()) return out;
+  for (const RowKey& key : found->second.rows) {
+    const api::ObjectKey* owner = owner_of(key);
+    if (owner != nullptr && *owner == service) out.push_back(key);
+  }
+  return out;
+}
+
 std::optional<Wanted::Claim> Wanted::claim(const ServiceTable& table, const RowKey& key) {
-  const auto claim = claims_.find(key);
-  if (claim == claims_.end()) return std::nullopt;
-  const api::ObjectKey& owner = claim->second.front();
+  const api::ObjectKey* found = owner_of(key);
+  if (found == nullptr) return std::nullopt;
+  const api::ObjectKey& owner = *found;
   if (made_for_ != owner) {
     const auto entry = table.services.find(owner);
     CHECK(entry != table.services.end());
-    made_ = rows_of(table.node, entry->second);
+    made_ = rows_of(table.node, owner, entry->second);
     made_for_ = owner;
   }
   const auto row = std::lower_bound(made_.begin(), made_.end(), key,

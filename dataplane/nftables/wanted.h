@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "dataplane/nftables/counted_ips.h"
 #include "dataplane/nftables/rows.h"
 
 namespace fairlead::dataplane::nft {
@@ -30,25 +31,29 @@ class Wanted {
   // What the table says about a row that update() named.
   std::optional<Claim> claim(const ServiceTable& table, const RowKey& key);
 
-  // Addresses of local backends, with the number of Services that have them.
-  const std::unordered_map<Ip, uint32_t>& hairpin() const { return hairpin_; }
-  // Those whose presence may have changed in the last update().
-  const std::set<Ip>& touched_hairpin() const { return touched_hairpin_; }
+  // The rows that this Service has, those of others left out; slots in the order of the backends.
+  std::vector<RowKey> rows_owned_by(const api::ObjectKey& service) const;
+
+  // Addresses of backends that may be their own clients without being masqueraded anyway.
+  const CountedIps& hairpin() const { return hairpin_; }
+  const CountedIps& cluster_ips() const { return cluster_ips_; }
 
  private:
   struct Service {
     std::vector<RowKey> rows;
-    std::vector<Ip> local_backends;  // sorted, each once
+    std::set<Ip> hairpin, cluster_ips;
   };
 
+  // The Service whose row this is.
+  const api::ObjectKey* owner_of(const RowKey& key) const;
   void forget(const api::ObjectKey& key, std::set<RowKey>& touched);
   void remember(const NodeConfig& node, const api::ObjectKey& key, const ServiceEntry& entry,
                 std::set<RowKey>& touched);
 
   std::map<api::ObjectKey, Service> services_;
   std::unordered_map<RowKey, std::vector<api::ObjectKey>, RowKeyHash> claims_;  // sorted
-  std::unordered_map<Ip, uint32_t> hairpin_;
-  std::set<Ip> touched_hairpin_;
+  CountedIps hairpin_;
+  CountedIps cluster_ips_;
   // The rows that claim() made last: those of one Service are mostly asked for together.
   std::optional<api::ObjectKey> made_for_;
   std::vector<std::pair<RowKey, Row>> made_;

@@ -88,7 +88,7 @@ PortRule rule_with(std::vector<Frontend> frontends, std::string_view backends) {
 
 std::string text_of(const NodeConfig& node, const PortRule& rule) {
   RowMap rows;
-  for (auto& [key, row] : rows_of(node, {{rule}})) rows.emplace(key, row);
+  for (auto& [key, row] : rows_of(node, {"default", "a"}, {{rule}})) rows.emplace(key, row);
   std::string out = to_text(rows);
   for (const auto& [key, row] : rows) {
     if (key.outside) append(out, cat("outside: ", letters(row.slots), "\n"));
@@ -125,7 +125,7 @@ TEST(Rows, AnEmptySetRejectsOrDrops) {
 
 TEST(Rows, OneAddressAndPortIsOneRow) {
   const PortRule rule = rule_with({{FrontendKind::cluster_ip, Ip::v4(0x0a600001), 80}}, "a");
-  EXPECT_EQ(rows_of({}, {{rule, rule}}).size(), 1u);
+  EXPECT_EQ(rows_of({}, {"default", "a"}, {{rule, rule}}).size(), 1u);
 }
 
 }  // namespace
