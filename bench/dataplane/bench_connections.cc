@@ -1,7 +1,7 @@
 // New TCP connections per second through the last ClusterIP of N, per mode, against connecting to
-// the backend directly: labs alike, one round of each in turn. The counters `nftables`, `ebpf` and
-// `ebpf_sockets` (the eBPF mode without its tc programs) are medians of the rounds' ratios to
-// direct, _low and _high their quartiles.
+// the backend directly: labs alike, one round of each in turn. The counters `nftables`, `ebpf`,
+// `ebpf_clsact` (its tc programs by clsact where the kernel has tcx) and `ebpf_sockets` (without
+// them) are medians of the rounds' ratios to direct, _low and _high their quartiles.
 #include <benchmark/benchmark.h>
 #include <sys/mount.h>
 
@@ -41,32 +41,49 @@ void apply(dataplane::Driver& driver, const dataplane::ServiceTable& table) {
 }
 
 // The eBPF driver with a cgroup and a bpffs of its own.
-class EbpfPlace {
+class EbpfLab {
  public:
-  explicit EbpfPlace(bool tc) : tc_(tc) {
-    char folder[] = "/tmp/fairlead-bench-XXXXXX";
-    CHECK(::mkdtemp(folder) != nullptr);
-    folder_ = folder;
-    cgroup_ = cat(must(dataplane::ebpf::cgroup2_root()), "/fairlead-bench-", ::getpid(),
-                  tc ? "" : "-sockets");
-    CHECK(::mkdir(cgroup_.c_str(), 0755) == 0);
+  EbpfLab(const std::string& name, bool tc, bool tcx)
+      : place_(name),
+        options_({.bpffs = place_.folder, .cgroup = place_.cgroup}),
+        lab_(name, place_.cgroup) {
+    options_.attach_tc = tc;
+    options_.tcx = tcx;
   }
-  ~EbpfPlace() {
-    ::umount2(folder_.c_str(), MNT_DETACH);
-    ::rmdir(folder_.c_str());
-    ::rmdir(cgroup_.c_str());
+  void start(net::EventLoop& loop, const Log& log, const dataplane::ServiceTable& table) {
+    driver_ = dataplane::make_ebpf_driver(options_, loop, log, registry_);
+    lab_.in_node([&] { apply(*driver_, table); });
   }
-  EbpfPlace(const EbpfPlace&) = delete;
-  EbpfPlace& operator=(const EbpfPlace&) = delete;
-
-  const std::string& cgroup() const { return cgroup_; }
-  dataplane::EbpfOptions options() const {
-    return {.bpffs = folder_, .cgroup = cgroup_, .attach_tc = tc_};
+  void stop() {
+    lab_.in_node([&] { must(driver_->cleanup()); });
   }
+  ConnectionLab& lab() { return lab_; }
 
  private:
-  const bool tc_;
-  std::string folder_, cgroup_;
+  struct Place {
+    explicit Place(const std::string& name) {
+      char path[] = "/tmp/fairlead-bench-XXXXXX";
+      CHECK(::mkdtemp(path) != nullptr);
+      folder = path;
+      cgroup = cat(must(dataplane::ebpf::cgroup2_root()), "/fairlead-bench-", ::getpid(), name);
+      CHECK(::mkdir(cgroup.c_str(), 0755) == 0);
+    }
+    ~Place() {
+      ::umount2(folder.c_str(), MNT_DETACH);
+      ::rmdir(folder.c_str());
+      ::rmdir(cgroup.c_str());
+    }
+    Place(const Place&) = delete;
+    Place& operator=(const Place&) = delete;
+    std::string folder, cgroup;
+  };
+
+  const Place place_;
+  dataplane::EbpfOptions options_;
+  Registry registry_;
+  std::unique_ptr<dataplane::Driver> driver_;
+
+  ConnectionLab lab_;  // goes first: its client is in the cgroup
 };
 
 void report(benchmark::State& state, const std::string& name, std::vector<double> ratios) {
@@ -105,25 +122,23 @@ void BM_Connections_ThroughTheLastService(benchmark::State& state) {
   const Log log(sink, LogLevel::warn);
   for (auto _ : state) {
     const dataplane::ServiceTable table = table_of(static_cast<uint32_t>(state.range(0)));
-    const EbpfPlace place(true), sockets_place(false);
     // The children are forked before the drivers open anything.
-    ConnectionLab direct("d", ""), nftables("f", ""), ebpf("e", place.cgroup()),
-        sockets("k", sockets_place.cgroup());
+    ConnectionLab direct("d", ""), nftables("f", "");
+    EbpfLab ebpf("e", true, true), clsact("c", true, false), sockets("k", false, false);
     net::EventLoop loop;
-    Registry registry, ebpf_registry, sockets_registry;
+    Registry registry;
     const auto nft_driver = dataplane::make_nftables_driver({}, log, registry);
-    const auto ebpf_driver = dataplane::make_ebpf_driver(place.options(), loop, log, ebpf_registry);
-    const auto sockets_driver =
-        dataplane::make_ebpf_driver(sockets_place.options(), loop, log, sockets_registry);
     nftables.in_node([&] { apply(*nft_driver, table); });
-    ebpf.in_node([&] { apply(*ebpf_driver, table); });
-    sockets.in_node([&] { apply(*sockets_driver, table); });
+    for (EbpfLab* one : {&ebpf, &clsact, &sockets}) one->start(loop, log, table);
     const auto begin = std::chrono::steady_clock::now();
-    measure(state, direct, {{"nftables", nftables}, {"ebpf", ebpf}, {"ebpf_sockets", sockets}});
+    measure(state, direct,
+            {{"nftables", nftables},
+             {"ebpf", ebpf.lab()},
+             {"ebpf_clsact", clsact.lab()},
+             {"ebpf_sockets", sockets.lab()}});
     state.SetIterationTime(
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
-    ebpf.in_node([&] { must(ebpf_driver->cleanup()); });
-    sockets.in_node([&] { must(sockets_driver->cleanup()); });
+    for (EbpfLab* one : {&ebpf, &clsact, &sockets}) one->stop();
   }
 }
 
