@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <random>
 
 #include "base/text.h"
@@ -121,6 +122,54 @@ TEST(Rows, AnEmptySetRejectsOrDrops) {
   EXPECT_EQ(text_of({}, rule), "10.96.0.1:80 TCP no-endpoint\n");
   rule.if_empty = NoBackend::drop;
   EXPECT_EQ(text_of({}, rule), "10.96.0.1:80 TCP policy-drop\n");
+}
+
+TEST(Rows, SourceRangesAreWithoutThoseInsideOthers) {
+  PortRule rule = rule_with({{FrontendKind::load_balancer, Ip::v4(0xcb007101), 80, true}}, "");
+  struct Case {
+    std::vector<std::string_view> ranges;
+    std::string_view text;
+  };
+  const Case cases[] = {
+      {{}, ""},
+      {{"0.0.0.0/0", "10.0.0.0/8"}, ""},  // everybody
+      {{"10.0.0.0/8"}, " guarded from 10.0.0.0/8"},
+      {{"10.1.0.0/16", "10.0.0.0/8", "10.0.0.0/8"}, " guarded from 10.0.0.0/8"},
+      {{"10.1.0.0/16", "10.2.0.0/16"}, " guarded from 10.1.0.0/16 from 10.2.0.0/16"},
+      // The node is inside: then the dialled address may be the source, too.
+      {{"192.168.0.0/16"}, " guarded from 192.168.0.0/16 from 203.0.113.1/32"},
+  };
+  for (const Case& c : cases) {
+    rule.source_ranges.clear();
+    for (const std::string_view range : c.ranges) {
+      rule.source_ranges.push_back(*Cidr::parse(range));
+    }
+    const bool guarded = !c.text.empty();
+    EXPECT_EQ(text_of({"n", {Ip::v4(0xc0a80001)}, {}}, rule),
+              cat("203.0.113.1:80 TCP no-endpoint", c.text, "\n203.0.113.1:80 TCP no-endpoint",
+                  guarded ? " guarded" : "", "\noutside: \n"));
+  }
+}
+
+TEST(Rows, FrontendsThatChooseFromOneSetShareTheirMemory) {
+  PortRule rule = rule_with({{FrontendKind::cluster_ip, Ip::v4(0x0a600001), 80},
+                             {FrontendKind::external_ip, Ip::v4(0xcb007101), 80, true},
+                             {FrontendKind::external_ip, Ip::v4(0xcb007102), 80, true}},
+                            "az");
+  rule.affinity_timeout_s = 60;
+  rule.backends[0].local = true;
+  std::map<std::string, std::set<uint64_t>> ids;
+  for (const auto& [key, row] : rows_of({}, {"default", "a"}, {{rule}})) {
+    EXPECT_EQ(row.affinity.timeout_s, 60u);
+    ids[key.outside ? "local" : "cluster"].insert(row.affinity.id);
+  }
+  EXPECT_EQ(ids["local"].size(), 1u);
+  EXPECT_EQ(ids["cluster"].size(), 1u);
+  EXPECT_NE(ids["local"], ids["cluster"]);
+  for (const auto& [key, row] : rows_of({}, {"default", "b"}, {{rule}})) {
+    EXPECT_FALSE(ids["local"].contains(row.affinity.id) ||
+                 ids["cluster"].contains(row.affinity.id));
+  }
 }
 
 TEST(Rows, OneAddressAndPortIsOneRow) {
