@@ -1,0 +1,131 @@
+#include "net/conntrack.h"
+
+#include <gtest/gtest.h>
+
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "base/text.h"
+#include "net/nfnetlink.h"
+
+namespace fairlead::net {
+namespace {
+
+// One netlink attribute, padded (linux/netlink.h).
+std::string attribute(uint16_t type, std::string_view bytes) {
+  const auto length = static_cast<uint16_t>(bytes.size() + 4);
+  std::string out(reinterpret_cast<const char*>(&length), 2);
+  out.append(reinterpret_cast<const char*>(&type), 2);
+  out.append(bytes);
+  out.resize((out.size() + 3) / 4 * 4);
+  return out;
+}
+
+std::string ip_bytes(std::string_view text) {
+  const Ip ip = *Ip::parse(text);
+  const size_t skip = ip.is_v4() ? 12 : 0;
+  return {reinterpret_cast<const char*>(ip.bytes.data()) + skip, 16 - skip};
+}
+
+std::string port_bytes(uint16_t port) {
+  return {static_cast<char>(port >> 8), static_cast<char>(port & 0xff)};
+}
+
+// CTA_TUPLE_ORIG is 1, CTA_TUPLE_REPLY 2 (linux/netfilter/nfnetlink_conntrack.h).
+std::string tuple(uint16_t which, std::string_view source, std::string_view destination,
+                  uint16_t source_port, uint16_t destination_port, char protocol) {
+  const bool ipv6 = source.find(':') != source.npos;
+  const std::string ips =
+      attribute(ipv6 ? 3 : 1, ip_bytes(source)) + attribute(ipv6 ? 4 : 2, ip_bytes(destination));
+  const std::string ports = attribute(1, {&protocol, 1}) + attribute(2, port_bytes(source_port)) +
+                            attribute(3, port_bytes(destination_port));
+  return attribute(which | 0x8000, attribute(1 | 0x8000, ips) + attribute(2 | 0x8000, ports));
+}
+
+TEST(ConntrackMessage, IsReadInBothFamiliesWithItsZone) {
+  const std::string v4 = tuple(1, "10.1.0.2", "10.96.0.1", 4000, 53, 17) +
+                         tuple(2, "10.2.0.2", "10.9.0.1", 5353, 4001, 17);
+  auto flow = parse_conntrack_message(v4, false);
+  ASSERT_TRUE(flow);
+  EXPECT_EQ(flow->protocol, Protocol::udp);
+  EXPECT_EQ(flow->source.to_string(), "10.1.0.2:4000");
+  EXPECT_EQ(flow->destination.to_string(), "10.96.0.1:53");
+  EXPECT_EQ(flow->reply_source.to_string(), "10.2.0.2:5353");
+  EXPECT_EQ(flow->reply_destination.to_string(), "10.9.0.1:4001");
+  EXPECT_EQ(flow->zone, 0);
+  flow = parse_conntrack_message(v4 + attribute(18, port_bytes(7)), false);
+  ASSERT_TRUE(flow);
+  EXPECT_EQ(flow->zone, 7);
+  flow = parse_conntrack_message(
+      tuple(1, "fd00::2", "fd96::1", 4000, 80, 6) + tuple(2, "fd00::3", "fd00::2", 8080, 4000, 6),
+      true);
+  ASSERT_TRUE(flow);
+  EXPECT_EQ(flow->protocol, Protocol::tcp);
+  EXPECT_EQ(flow->reply_source.to_string(), "[fd00::3]:8080");
+}
+
+TEST(ConntrackMessage, WhatIsIncompleteIsNoFlow) {
+  const std::string whole = tuple(1, "10.1.0.2", "10.96.0.1", 4000, 53, 17) +
+                            tuple(2, "10.2.0.2", "10.9.0.1", 5353, 4001, 17);
+  for (size_t size = 0; size < whole.size(); size += 4) {
+    EXPECT_FALSE(parse_conntrack_message(std::string_view(whole).substr(0, size), false)) << size;
+  }
+  EXPECT_FALSE(parse_conntrack_message(whole, true));  // addresses of the other family
+  EXPECT_FALSE(parse_conntrack_message(
+      tuple(1, "10.1.0.2", "10.96.0.1", 0, 0, 47) + tuple(2, "10.96.0.1", "10.1.0.2", 0, 0, 47),
+      false));  // GRE
+}
+
+TEST(NfnetlinkAttributes, AreWalkedAndFound) {
+  const std::string inner = attribute(1, "a") + attribute(2, "bc");
+  const std::string outer = attribute(5 | 0x8000, inner) + attribute(6, "text");
+  EXPECT_EQ(find_attribute(outer, 5, 2), "bc");
+  EXPECT_EQ(find_attribute(outer, 6), "text");
+  EXPECT_FALSE(find_attribute(outer, 7));
+  EXPECT_FALSE(find_attribute(outer, 5, 3));
+  std::string seen;
+  for_each_attribute(outer, [&](uint16_t type, std::string_view bytes) {
+    append(seen, cat(type, ":", bytes.size(), " "));
+  });
+  EXPECT_EQ(seen, "5:16 6:4 ");
+  // Cut off, too short and too long ends the walk.
+  EXPECT_FALSE(find_attribute(std::string_view(outer).substr(0, 3), 5));
+  EXPECT_FALSE(find_attribute(std::string_view("\x03\x00\x01\x00", 4), 1));
+  EXPECT_FALSE(find_attribute(std::string_view("\x09\x00\x01\x00", 4), 1));
+  EXPECT_EQ(attribute_text(std::string_view("name\0", 5)), "name");
+}
+
+TEST(FakeConntrack, ForgetsAndFails) {
+  FakeConntrack table;
+  const TrackedFlow udp{Protocol::udp, {Ip::v4(1), 1}, {Ip::v4(2), 2}, {Ip::v4(3), 3}, {}, 0};
+  TrackedFlow tcp = udp;
+  tcp.protocol = Protocol::tcp;
+  table.add(udp);
+  table.add(tcp);
+  EXPECT_EQ(*table.flows(Protocol::udp), std::vector{udp});
+  EXPECT_TRUE(*table.remove(udp));
+  EXPECT_FALSE(*table.remove(udp));
+  EXPECT_EQ(table.all(), std::set{tcp});
+  table.fail_with("no");
+  EXPECT_FALSE(table.flows(Protocol::tcp));
+  EXPECT_FALSE(table.remove(tcp));
+  EXPECT_EQ(table.reads(), 2u);
+}
+
+TEST(Conntrack, RemovingAFlowThatIsNotThereIsNoError) {
+  if (::geteuid() != 0) {
+    const char* ci = std::getenv("CI");
+    if (ci != nullptr && std::string_view(ci) == "true") FAIL() << "needs root";
+    GTEST_SKIP() << "NOT RUN: needs root";
+  }
+  const auto conntrack = make_conntrack();
+  const auto removed = conntrack->remove(
+      {Protocol::udp, {*Ip::parse("192.0.2.1"), 9}, {*Ip::parse("192.0.2.2"), 9}, {}, {}, 0});
+  ASSERT_TRUE(removed) << removed.error().message;
+  EXPECT_FALSE(*removed);
+  EXPECT_TRUE(conntrack->flows(Protocol::sctp));
+}
+
+}  // namespace
+}  // namespace fairlead::net
