@@ -53,6 +53,9 @@ struct AgentConfig {
   std::vector<Cidr> service_cidrs;
   std::string service_proxy_name;
 
+  std::string ipvs_scheduler = "rr";
+  bool ipvs_strict_arp = false;
+
   Duration sync_period = std::chrono::seconds(30);  // /healthz fails when one update takes twice it
   Duration verify_interval = std::chrono::seconds(60);  // 0: never by itself
   bool verify_repair = true;

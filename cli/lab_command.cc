@@ -85,7 +85,9 @@ void add_up_command(CLI::App& lab, const std::shared_ptr<Arguments>& arguments, 
   command->add_option("--nodes", o.nodes, "nodes, each with an agent")->capture_default_str();
   command->add_option("--clients", o.clients, "client pods")->capture_default_str();
   command->add_option("--backends", o.backends, "demo backend pods")->capture_default_str();
-  command->add_option("--proxy-mode", o.proxy_mode, "ebpf, nftables, auto or none")
+  command
+      ->add_option("--proxy-mode", o.proxy_mode,
+                   "of the agents: auto, ebpf, nftables, iptables, ...")
       ->capture_default_str();
   command->add_option("--api-port", o.api_port, "port of the API server on 127.0.0.1")
       ->capture_default_str();

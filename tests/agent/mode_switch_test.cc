@@ -83,8 +83,12 @@ class ModeSwitch : public ::testing::Test {
   void turn() { loop_.run_once(std::chrono::milliseconds(5)); }
   void run_until(const std::function<bool()>& done) {
     const MonoTime end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-    while (!done() && std::chrono::steady_clock::now() < end) turn();
-    EXPECT_TRUE(done());
+    bool reached = done();
+    while (!reached && std::chrono::steady_clock::now() < end) {
+      turn();
+      reached = done();
+    }
+    EXPECT_TRUE(reached);
   }
   const dataplane::ServiceTable& kernel() {
     return dynamic_cast<StageDriver&>(proxy_->driver()).kernel();

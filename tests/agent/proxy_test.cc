@@ -96,5 +96,110 @@ TEST_F(ProxyTest, AFailedWriteIsTriedAgainUntilItWorks) {
   EXPECT_EQ(driver.kernel().services, proxy_->table().services);
 }
 
+api::Node node_object(std::string zone, std::string heartbeat) {
+  api::Node node;
+  node.meta.key = {"", "node-1"};
+  node.meta.annotations["heartbeat"] = std::move(heartbeat);
+  node.internal_ips = {Ip::v4(0xc0a80001)};
+  node.zone = std::move(zone);
+  return node;
+}
+
+TEST_F(ProxyTest, ANodeThatChangesIsCompiledAnewOnlyWhenTheTableDependsOnIt) {
+  FaultyDriver& driver = start<FaultyDriver>();
+  api::SnapshotBuilder builder;
+  dataplane::big_cluster(builder, 3, 2);
+  const auto put = [&](const api::Node& node) {
+    builder.put(std::make_shared<const api::Node>(node));
+    const auto tick = builder.take();
+    proxy_->update(*tick.snapshot, tick.changes);
+  };
+  put(node_object("a", "1"));
+  EXPECT_EQ(proxy_->table().node.zone, "a");
+  const size_t applies = driver.applies();
+  put(node_object("a", "2"));
+  EXPECT_EQ(driver.applies(), applies);
+  put(node_object("b", "2"));
+  EXPECT_EQ(driver.applies(), applies + 1);
+  EXPECT_EQ(proxy_->table().node.zone, "b");
+}
+
+TEST_F(ProxyTest, AddressesOfTheMachineAreAskedOnlyWhenTheSettingsNeedThem) {
+  int asked = 0;
+  const auto update_with = [&](std::string_view setting) {
+    config_.node_port_addresses.clear();
+    EXPECT_TRUE(parse_setting(setting, config_.node_port_addresses));
+    proxy_ = std::make_unique<Proxy>(loop_, config_, "node-1", std::make_unique<FaultyDriver>(), "",
+                                     Log(sink_), registry_, nullptr, [&] {
+                                       ++asked;
+                                       return std::vector<Ip>{Ip::v4(0x0a000001)};
+                                     });
+    EXPECT_TRUE(proxy_->start());
+    update();
+    update();
+  };
+  update_with("");
+  EXPECT_EQ(asked, 0);
+  update_with("10.0.0.0/8");
+  EXPECT_EQ(asked, 1) << "and not with each tick";
+  EXPECT_EQ(proxy_->table().node.node_port_ips, std::vector<Ip>{Ip::v4(0x0a000001)});
+}
+
+TEST_F(ProxyTest, AnUpdateThatDoesNotReachTheKernelMakesItUnhealthyInTime) {
+  config_.sync_period = std::chrono::milliseconds(1);
+  FaultyDriver& driver = start<FaultyDriver>();
+  update();
+  EXPECT_TRUE(proxy_->health().healthy());
+  driver.fail_all("the map is full");
+  update();
+  run_until([&] { return !proxy_->health().healthy(); });
+  EXPECT_FALSE(proxy_->health().healthy());
+  driver.heal();
+  run_until([&] { return proxy_->health().healthy(); });
+  EXPECT_TRUE(proxy_->health().healthy());
+}
+
+// Tells which entries it was asked for.
+class EntriesDriver final : public dataplane::FakeDriver {
+ public:
+  std::vector<std::string> kernel_entries(const api::ObjectKey& service) const override {
+    return {cat("entry of ", service.to_string())};
+  }
+};
+
+TEST_F(ProxyTest, ExplainsWithTheKernelsEntries) {
+  start<EntriesDriver>();
+  update();
+  const auto& [key, entry] = *proxy_->table().services.begin();
+  const dataplane::Frontend& frontend = entry.ports.at(0).frontends.at(0);
+  const Ip source = Ip::v4(0xcb007107);
+  const SocketAddress to{frontend.ip, frontend.port};
+  const auto all = proxy_->explain(key, source, std::nullopt);
+  EXPECT_EQ(all.mode, "fake");
+  EXPECT_EQ(all.kernel, std::vector<std::string>{"entry of " + key.to_string()});
+  EXPECT_FALSE(all.flows.empty());
+  const auto one = proxy_->explain(key, source, std::pair(to, Protocol::tcp));
+  EXPECT_EQ(one.flows.size(), 1u);
+  EXPECT_TRUE(proxy_->explain(key, std::nullopt, std::nullopt).flows.empty());
+  const auto flow = proxy_->explain(dataplane::FlowQuery{source, to, Protocol::tcp});
+  EXPECT_EQ(flow.outcome, dataplane::FlowOutcome::forward);
+  EXPECT_EQ(flow.kernel, all.kernel);
+  const auto nobody =
+      proxy_->explain(dataplane::FlowQuery{source, {Ip::v4(0x08080808), 53}, Protocol::udp});
+  EXPECT_TRUE(nobody.kernel.empty());
+}
+
+TEST_F(ProxyTest, VerifiesOnlyWhatIsInSync) {
+  FaultyDriver& driver = start<FaultyDriver>();
+  EXPECT_FALSE(proxy_->verify(false)) << "no table yet";
+  update();
+  const auto cannot = proxy_->verify(false);
+  ASSERT_FALSE(cannot);
+  EXPECT_NE(cannot.error().message.find("cannot read the kernel back"), std::string::npos);
+  driver.fail_all("the map is full");
+  update();
+  EXPECT_NE(proxy_->verify(false).error().message.find("not up to date"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace fairlead::agent
