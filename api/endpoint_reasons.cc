@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <tuple>
 
 #include "api/endpoints.h"
 #include "base/text.h"
@@ -10,51 +9,65 @@ namespace {
 std::string_view state_of(const Endpoint& endpoint) {
   if (endpoint.ready) return "ready";
   if (!endpoint.terminating) return "not ready";
-  return endpoint.serving ? "terminating, still serving" : "terminating, not serving";
+  return endpoint.serving ? "terminating" : "terminating, not serving";
 }
 
 bool usable(const Endpoint& endpoint) {
   return endpoint.ready || (endpoint.serving && endpoint.terminating);
 }
 
-bool has(const std::vector<UsableEndpoint>& set, const JudgedEndpoint& one) {
-  return std::any_of(set.begin(), set.end(), [&](const UsableEndpoint& other) {
-    return other.ip == one.ip && other.port == one.port;
-  });
+bool names(const std::vector<std::string>& hints, std::string_view name) {
+  return std::find(hints.begin(), hints.end(), name) != hints.end();
 }
 
 std::string hint_reason(const Endpoint& endpoint, Topology topology, const Viewpoint& from) {
-  if (topology == Topology::same_node) {
-    return cat("its hints name nodes ", join(endpoint.hint_nodes, ", "), ", this is ",
-               from.node_name);
-  }
-  return cat("its hints name zones ", join(endpoint.hint_zones, ", "), ", this node is in ",
-             from.zone);
+  const bool by_node = topology == Topology::same_node;
+  const auto& hints = by_node ? endpoint.hint_nodes : endpoint.hint_zones;
+  if (names(hints, by_node ? from.node_name : from.zone)) return "another mention of it counts";
+  return by_node ? cat("its hints name nodes ", join(hints, ", "), ", this is ", from.node_name)
+                 : cat("its hints name zones ", join(hints, ", "), ", this node is in ", from.zone);
 }
 
 std::string why_not_cluster(const Endpoint& endpoint, const UsableSet& set, const Viewpoint& from) {
   if (!endpoint.ready) return "ready ones are there";
+  if (set.topology == Topology::everywhere) return "another mention of it counts";
   return hint_reason(endpoint, set.topology, from);
 }
 
 std::string why_not_local(const Endpoint& endpoint, const JudgedEndpoint& judged) {
-  if (judged.local) return "ready local ones are there";
-  return endpoint.node_name.empty() ? "on no node" : cat("on ", endpoint.node_name);
+  if (!judged.local) return endpoint.node_name.empty() ? "on no node" : "on " + endpoint.node_name;
+  return endpoint.ready ? "another mention of it counts" : "ready local ones are there";
 }
 
-// Sets are compared by address and port, so a second mention of the same pair is told apart here.
+// The sets point at the very mention of an endpoint that they took, which tells it from others of
+// the same address.
 struct Judge {
+  const SliceList& slices;
   const UsableSet& set;
   const Viewpoint& from;
   std::vector<JudgedEndpoint> out = {};
 
-  const JudgedEndpoint* earlier(const JudgedEndpoint& one) const {
-    for (const JudgedEndpoint& other : out) {
-      if (other.ip == one.ip && other.port == one.port && (other.in_cluster || other.in_local)) {
-        return &other;
+  static bool took(const std::vector<UsableEndpoint>& usable, const Endpoint& endpoint,
+                   uint16_t port) {
+    return std::any_of(usable.begin(), usable.end(), [&](const UsableEndpoint& one) {
+      return one.endpoint == &endpoint && one.port == port;
+    });
+  }
+
+  // The slice whose mention of the same address and port, in the same state, was taken instead.
+  std::string taken_from(const Endpoint& endpoint, const JudgedEndpoint& judged) const {
+    for (const auto* usable : {&set.cluster, &set.local}) {
+      for (const UsableEndpoint& one : *usable) {
+        if (one.ip != judged.ip || one.port != judged.port) continue;
+        if (one.endpoint->ready != endpoint.ready) continue;
+        for (const auto& slice : slices) {
+          for (const Endpoint& other : slice->endpoints) {
+            if (&other == one.endpoint) return slice->meta.key.name;
+          }
+        }
       }
     }
-    return nullptr;
+    return {};
   }
 
   void add(const EndpointSlice& slice, const Endpoint& endpoint, uint16_t port) {
@@ -63,20 +76,22 @@ struct Judge {
     one.ip = endpoint.addresses.front();
     one.port = port;
     one.local = !from.node_name.empty() && endpoint.node_name == from.node_name;
+    one.in_cluster = took(set.cluster, endpoint, port);
+    one.in_local = took(set.local, endpoint, port);
     one.slice = slice.meta.key.name;
     one.node_name = endpoint.node_name;
     one.why = state_of(endpoint);
-    if (usable(endpoint)) judge(one, endpoint);
+    if (usable(endpoint)) give_reasons(one, endpoint);
     out.push_back(std::move(one));
   }
 
-  void judge(JudgedEndpoint& one, const Endpoint& endpoint) const {
-    if (const JudgedEndpoint* other = earlier(one)) {
-      one.why += cat("; slice ", other->slice, " names it already");
-      return;
+  void give_reasons(JudgedEndpoint& one, const Endpoint& endpoint) const {
+    if (!one.in_cluster && !one.in_local) {
+      if (const std::string other = taken_from(endpoint, one); !other.empty()) {
+        one.why += cat("; slice ", other, " names it already");
+        return;
+      }
     }
-    one.in_cluster = endpoint.ready != set.terminating_fallback && has(set.cluster, one);
-    one.in_local = one.local && has(set.local, one);
     if (one.in_cluster && !endpoint.ready) one.why += "; no endpoint is ready";
     if (!one.in_cluster) one.why += "; " + why_not_cluster(endpoint, set, from);
     if (!one.in_local) one.why += "; " + why_not_local(endpoint, one);
@@ -88,7 +103,7 @@ struct Judge {
 std::vector<JudgedEndpoint> judge_endpoints(const SliceList& slices, std::string_view port_name,
                                             Protocol protocol, bool ipv6, const Viewpoint& from) {
   const UsableSet set = usable_endpoints(slices, port_name, protocol, ipv6, from);
-  Judge judge{set, from};
+  Judge judge{slices, set, from};
   for (const auto& slice : slices) {
     if (slice->address_type != (ipv6 ? "IPv6" : "IPv4")) continue;
     bool served = false;

@@ -45,8 +45,12 @@ endpoints:
 - {addresses: ["10.1.0.5"], nodeName: node-a, hints: {forZones: [{name: a}]}}
 - {addresses: ["10.2.0.5"], nodeName: node-b, hints: {forZones: [{name: b}]}}
 - {addresses: ["10.2.0.7"], nodeName: node-c, conditions: {ready: false}}
-- {addresses: ["10.2.0.8"], nodeName: node-c, conditions: {ready: false, serving: true, terminating: true}}
-- {addresses: ["10.2.0.9"], nodeName: node-c, conditions: {ready: false, serving: false, terminating: true}}
+- addresses: ["10.2.0.8"]
+  nodeName: node-c
+  conditions: {ready: false, serving: true, terminating: true}
+- addresses: ["10.2.0.9"]
+  nodeName: node-c
+  conditions: {ready: false, serving: false, terminating: true}
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
@@ -75,7 +79,10 @@ spec:
 ---
 apiVersion: v1
 kind: Service
-metadata: {namespace: default, name: foreign, labels: {service.kubernetes.io/service-proxy-name: other}}
+metadata:
+  namespace: default
+  name: foreign
+  labels: {service.kubernetes.io/service-proxy-name: other}
 spec:
   clusterIP: 10.96.0.3
   ports: [{name: http, port: 80}]
@@ -123,7 +130,7 @@ PORT http TCP IPv4
   10.1.0.5:8080  out      in     node-a  web-1  ready; its hints name zones a, this node is in b
   10.2.0.5:8080  in       out    node-b  web-1  ready; on node-b
   10.2.0.7:8080  out      out    node-c  web-1  not ready
-  10.2.0.8:8080  out      out    node-c  web-1  terminating, still serving; ready ones are there; on node-c
+  10.2.0.8:8080  out      out    node-c  web-1  terminating; ready ones are there; on node-c
   10.2.0.9:8080  out      out    node-c  web-1  terminating, not serving
   10.2.0.5:8080  out      out    node-b  web-2  ready; slice web-1 names it already
   10.2.0.6       out      out    node-b  web-3  its slice has no TCP port named 'http'
@@ -149,15 +156,15 @@ TEST(Explain, AServiceThatIsNotServedSaysWhy) {
 }
 
 TEST(Explain, AFlowFromOutsideToAPolicyLocal) {
-  EXPECT_EQ(World::make(node_yaml, objects).flow("203.0.113.7", "198.51.100.1:80/TCP"),
-            R"(FLOW 203.0.113.7 -> 198.51.100.1:80/TCP
-  frontend       load-balancer 198.51.100.1:80 local-only  of default/web:http
-  source         outside                                   neither the node's address nor in its pod networks
-  source ranges  allowed                                   inside 203.0.113.0/24
-  policy         Local                                     externalTrafficPolicy
-  affinity       10800 s                                   an endpoint that this client had before comes first
-  choice         Maglev                                    among the only endpoint
-  masquerade     no                                        policy Local keeps the client's address
+  EXPECT_EQ(World::make(node_yaml, objects).flow("203.0.113.7", "192.168.0.1:30080"),
+            R"(FLOW 203.0.113.7 -> 192.168.0.1:30080/TCP
+  frontend       node-port 30080 local-only  of default/web:http
+  source         outside                     neither the node's address nor in its pod networks
+  source ranges  not looked at               they guard load balancer addresses only
+  policy         Local                       externalTrafficPolicy
+  affinity       10800 s                     an endpoint that this client had before comes first
+  choice         Maglev                      among the only endpoint
+  masquerade     no                          policy Local keeps the client's address
   outcome        forward default/web:http to 10.1.0.5:8080
 )");
 }
@@ -169,6 +176,7 @@ TEST(Explain, EachDecisionOfAFlowHasItsReason) {
     std::string_view to, want;
   };
   const Case cases[] = {
+      {"203.0.113.7", "198.51.100.1:80", "inside 203.0.113.0/24"},
       {"192.0.2.1", "198.51.100.1:80", "inside none of them"},
       {"192.0.2.1", "198.51.100.1:80", "the source ranges do not let it in"},
       {"192.0.2.1", "192.168.0.1:30080", "they guard load balancer addresses only"},
