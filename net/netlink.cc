@@ -69,6 +69,38 @@ void collect_link(nl_object* object, void* out) {
       to_link_info(reinterpret_cast<rtnl_link*>(object)));
 }
 
+constexpr int loopback_index = 1;  // LOOPBACK_IFINDEX of linux/in.h: the same in every namespace
+
+NlRoute make_local(const Ip& ip, uint8_t protocol) {
+  NlRoute route(rtnl_route_alloc());
+  rtnl_route_set_family(route.get(), ip.is_v4() ? AF_INET : AF_INET6);
+  rtnl_route_set_table(route.get(), RT_TABLE_LOCAL);
+  rtnl_route_set_type(route.get(), RTN_LOCAL);
+  rtnl_route_set_scope(route.get(), ip.is_v4() ? RT_SCOPE_HOST : RT_SCOPE_UNIVERSE);
+  rtnl_route_set_protocol(route.get(), protocol);
+  rtnl_route_set_dst(route.get(), to_nl_addr(ip, family_bits(ip)).get());
+  rtnl_nexthop* hop = rtnl_route_nh_alloc();
+  rtnl_route_nh_set_ifindex(hop, loopback_index);
+  rtnl_route_add_nexthop(route.get(), hop);  // takes it
+  return route;
+}
+
+struct Locals {
+  uint8_t protocol;
+  std::vector<LocalRoute> routes;
+};
+
+void collect_local(nl_object* object, void* out) {
+  auto* route = reinterpret_cast<rtnl_route*>(object);
+  auto& wanted = *static_cast<Locals*>(out);
+  if (rtnl_route_get_table(route) != RT_TABLE_LOCAL || rtnl_route_get_type(route) != RTN_LOCAL ||
+      rtnl_route_get_protocol(route) != wanted.protocol) {
+    return;
+  }
+  const auto ip = from_nl_addr(rtnl_route_get_dst(route));
+  if (ip) wanted.routes.push_back({*ip, from_nl_addr(rtnl_route_get_pref_src(route))});
+}
+
 }  // namespace
 
 Result<NlSocket> open_route_socket() {
@@ -294,6 +326,36 @@ Result<void> Netlink::delete_route(const RouteRequest& request) {
     return fail_nl(cat("cannot delete route to ", request.destination.to_string()), error);
   }
   return {};
+}
+
+Result<void> Netlink::add_local(const LocalRoute& route, uint8_t protocol) {
+  const NlRoute request = make_local(route.ip, protocol);
+  if (route.source) {
+    const NlAddr source = to_nl_addr(*route.source, family_bits(*route.source));
+    rtnl_route_set_pref_src(request.get(), source.get());
+  }
+  const int error = rtnl_route_add(impl_->socket.get(), request.get(), NLM_F_CREATE | NLM_F_EXCL);
+  if (error < 0) return fail_nl(cat("cannot make ", route.ip.to_string(), " local"), error);
+  return {};
+}
+
+Result<void> Netlink::delete_local(const Ip& ip, uint8_t protocol) {
+  const NlRoute request = make_local(ip, protocol);
+  const int error = rtnl_route_delete(impl_->socket.get(), request.get(), 0);
+  if (error < 0) return fail_nl(cat("cannot delete the local route to ", ip.to_string()), error);
+  return {};
+}
+
+Result<std::vector<LocalRoute>> Netlink::locals(uint8_t protocol) {
+  nl_cache* raw = nullptr;
+  if (const int error = rtnl_route_alloc_cache(impl_->socket.get(), AF_UNSPEC, 0, &raw);
+      error < 0) {
+    return fail_nl("cannot list routes", error);
+  }
+  const NlCache cache(raw);
+  Locals wanted{protocol, {}};
+  nl_cache_foreach(cache.get(), collect_local, &wanted);
+  return std::move(wanted.routes);
 }
 
 Result<std::vector<LinkInfo>> Netlink::links() { return list_links(impl_->socket.get()); }

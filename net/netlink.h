@@ -44,6 +44,15 @@ struct RouteRequest {
   std::optional<Ip> source;   // preferred source address
 };
 
+// A route that makes an address one of this host's own, without giving it to a link: `ip route add
+// local IP dev lo table local`.
+struct LocalRoute {
+  Ip ip;
+  std::optional<Ip> source;  // preferred source of connections to it; must be a local address
+
+  friend bool operator==(const LocalRoute&, const LocalRoute&) = default;
+};
+
 // Synchronous. Acts in the namespace in which the calling thread was at open(), for good. Used from
 // one thread at a time. Names of links are at most 15 characters (IFNAMSIZ).
 class Netlink {
@@ -72,6 +81,13 @@ class Netlink {
   Result<void> delete_address(const std::string& link, const Ip& ip, int bits);
   Result<void> add_route(const RouteRequest& route);
   Result<void> delete_route(const RouteRequest& route);
+
+  // `protocol` (rtm_protocol of linux/rtnetlink.h, above 4) names who made the route: locals()
+  // lists the routes of one protocol number, and delete_local() touches no other's. Adding what is
+  // there already, whoever made it, is an error, and so is deleting what is not.
+  Result<void> add_local(const LocalRoute& route, uint8_t protocol);
+  Result<void> delete_local(const Ip& ip, uint8_t protocol);
+  Result<std::vector<LocalRoute>> locals(uint8_t protocol);
 
   Result<std::vector<LinkInfo>> links();
   Result<LinkInfo> link(const std::string& name);

@@ -1,9 +1,13 @@
 #include "net/netlink.h"
 
+#include <poll.h>
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <map>
 #include <thread>
 
+#include "net/socket.h"
 #include "tests/net/netns_rig.h"
 
 namespace fairlead::net {
@@ -354,6 +358,67 @@ TEST(Netns, SysctlsBelongToTheNamespace) {
   EXPECT_FALSE(write_sysctl("net/no/such", "1").has_value());
   EXPECT_FALSE(write_sysctl("../etc/passwd", "1").has_value());
   EXPECT_FALSE(read_sysctl("").has_value());
+}
+
+constexpr uint8_t our_routes = 146, their_routes = 147;
+
+TEST(Netlink, LocalRoutesBelongToAProtocol) {
+  NEED_NAMESPACES();
+  TestNetns space("a");
+  const auto scope = NetnsScope::enter(*space.netns);
+  auto netlink = Netlink::open().value();
+  ASSERT_OK(netlink.add_veth("d0", "d1"));
+  ASSERT_OK(netlink.set_up("d0"));
+  ASSERT_OK(netlink.add_address("d0", ip("10.9.0.1"), 24));
+  ASSERT_OK(netlink.add_address("d0", ip("fd00:9::1"), 64));
+  const std::vector<LocalRoute> ours = {{ip("10.96.0.1"), ip("10.9.0.1")},
+                                        {ip("10.96.0.2"), {}},
+                                        {ip("fd96::1"), ip("fd00:9::1")},
+                                        {ip("fd96::2"), {}}};
+  EXPECT_TRUE(netlink.locals(our_routes)->empty());
+  for (const LocalRoute& route : ours) ASSERT_OK(netlink.add_local(route, our_routes));
+  ASSERT_OK(netlink.add_local({ip("10.96.0.3"), {}}, their_routes));
+  auto found = netlink.locals(our_routes).value();
+  std::ranges::sort(found, {}, &LocalRoute::ip);
+  auto sorted = ours;
+  std::ranges::sort(sorted, {}, &LocalRoute::ip);
+  EXPECT_EQ(found, sorted);
+  // They are addresses of this host, and connections to them have the source that was asked for.
+  const Fd listener = listen_tcp({Ip{}, 0}).value();
+  const uint16_t port = local_address(listener.get())->port;
+  for (const LocalRoute& route : {ours[0], ours[2]}) {
+    const Fd client = start_connect({route.ip, port}).value();
+    EXPECT_EQ(local_address(client.get())->ip, *route.source);
+    pollfd ready{listener.get(), POLLIN, 0};
+    EXPECT_EQ(::poll(&ready, 1, 2000), 1) << route.ip.to_string();
+    EXPECT_TRUE(Fd(::accept(listener.get(), nullptr, nullptr)));
+  }
+  for (const LocalRoute& route : ours) ASSERT_OK(netlink.delete_local(route.ip, our_routes));
+  EXPECT_TRUE(netlink.locals(our_routes)->empty());
+  EXPECT_EQ(netlink.locals(their_routes)->size(), 1u);
+}
+
+TEST(Netlink, LocalRoutesThatCannotBeAreErrors) {
+  NEED_NAMESPACES();
+  TestNetns space("a");
+  const auto scope = NetnsScope::enter(*space.netns);
+  auto netlink = Netlink::open().value();
+  ASSERT_OK(netlink.add_local({ip("10.96.0.1"), {}}, our_routes));
+  struct Case {
+    Result<void> result;
+    std::string_view says;
+  };
+  const Case cases[] = {
+      {netlink.add_local({ip("10.96.0.1"), {}}, our_routes), "cannot make 10.96.0.1 local"},
+      {netlink.add_local({ip("10.96.0.2"), ip("1.2.3.4")}, our_routes), "10.96.0.2"},
+      {netlink.delete_local(ip("10.96.0.1"), their_routes), "local route to 10.96.0.1"},
+      {netlink.delete_local(ip("fd96::1"), our_routes), "local route to fd96::1"},
+  };
+  for (const Case& c : cases) {
+    ASSERT_FALSE(c.result) << c.says;
+    EXPECT_NE(c.result.error().message.find(c.says), std::string::npos) << c.result.error().message;
+  }
+  EXPECT_EQ(netlink.locals(our_routes)->size(), 1u);
 }
 
 }  // namespace
