@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "dataplane/ebpf/driver.h"
 #include "dataplane/nftables/driver.h"
+#include "dataplane/userspace/driver.h"
 
 namespace fairlead::agent {
 
@@ -23,8 +24,9 @@ std::unique_ptr<dataplane::Driver> make_driver(Mode mode, const DriverParts& par
       return dataplane::make_nftables_driver({}, log, parts.registry);
     case Mode::iptables:
     case Mode::ipvs:
-    case Mode::userspace:
       return nullptr;
+    case Mode::userspace:
+      return dataplane::make_userspace_driver({}, log, parts.registry);
   }
   return nullptr;
 }

@@ -27,6 +27,7 @@ enum class Capability : uint8_t {
   source_ranges,
   source_address,    // clients that need not be masqueraded keep their address
   policy_by_source,  // Local: pods and the node get all endpoints where outsiders get local ones
+  silent_drop,       // a connection that is to be dropped gets no answer at all
   undefined_ports,   // a port that no Service defines on a ClusterIP is rejected
   unallocated_ips,   // an address of the service range that no Service has is dropped
   maglev,

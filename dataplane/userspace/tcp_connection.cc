@@ -1,0 +1,148 @@
+#include "dataplane/userspace/tcp_connection.h"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+
+#include "dataplane/userspace/sockets.h"
+
+namespace fairlead::dataplane::userspace {
+namespace {
+
+int pending_error(const net::Fd& fd) {
+  int error = 0;
+  socklen_t size = sizeof error;
+  return ::getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : errno;
+}
+
+}  // namespace
+
+TcpConnection::TcpConnection(const Forwarding& with, PipePool& pipes, Start start)
+    : with_(with), pipes_(pipes), start_(std::move(start)) {
+  with_.metrics.connections.add(1);
+}
+
+TcpConnection::~TcpConnection() {
+  with_.metrics.connections.add(-1);
+  with_.metrics.bytes.add(forth_.bytes() + back_.bytes());
+}
+
+void TcpConnection::begin(std::function<void()> over) {
+  over_ = std::move(over);
+  // Until the backend answers, the client may only go away.
+  watch_client(0);
+  choice_ = with_.balancer.choose(*start_.rule, start_.backends, start_.source);
+  try_backend();
+}
+
+void TcpConnection::try_backend() {
+  const size_t most = std::min(with_.limits.connect_attempts, start_.backends.size());
+  while (attempts_ < most) {
+    ++attempts_;
+    const Backend& backend = start_.backends[choice_];
+    auto fd = net::start_connect({backend.ip, backend.port});
+    if (!fd) {
+      with_.metrics.connect_failures.add();
+      choice_ = (choice_ + 1) % start_.backends.size();
+      continue;
+    }
+    backend_ = std::move(*fd);
+    watch_backend(EPOLLOUT);
+    deadline_ = with_.loop.after(with_.limits.connect_timeout, [this] { next_backend(); });
+    return;
+  }
+  with_.metrics.refused_backend.add();
+  abort();
+}
+
+void TcpConnection::next_backend() {
+  with_.metrics.connect_failures.add();
+  backend_watch_.reset();
+  backend_.reset();
+  choice_ = (choice_ + 1) % start_.backends.size();
+  try_backend();
+}
+
+void TcpConnection::connected() {
+  deadline_.reset();
+  open_ = true;
+  if (attempts_ > 1) {
+    with_.balancer.remember(*start_.rule, start_.source, start_.backends[choice_]);
+  }
+  pump(true, true);
+}
+
+void TcpConnection::client_ready(uint32_t events) {
+  if ((events & EPOLLERR) != 0 || (!open_ && (events & EPOLLHUP) != 0)) return abort();
+  const bool hup = (events & EPOLLHUP) != 0;
+  pump(hup || (events & EPOLLIN) != 0, hup || (events & EPOLLOUT) != 0);
+}
+
+void TcpConnection::backend_ready(uint32_t events) {
+  if (!open_) {
+    if (pending_error(backend_) != 0) return next_backend();
+    return connected();
+  }
+  if ((events & EPOLLERR) != 0) return abort();
+  const bool hup = (events & EPOLLHUP) != 0;
+  pump(hup || (events & EPOLLOUT) != 0, hup || (events & EPOLLIN) != 0);
+}
+
+void TcpConnection::pump(bool forth, bool back) {
+  using enum Stream::Outcome;
+  const int client = start_.client.get(), backend = backend_.get();
+  if ((forth && forth_.pump(client, backend, pipes_) == failed) ||
+      (back && back_.pump(backend, client, pipes_) == failed)) {
+    return abort();
+  }
+  if (forth_.ended() && back_.ended()) return end();
+  update_watches();
+}
+
+void TcpConnection::update_watches() {
+  const auto events = [](const Stream& reads, const Stream& writes) {
+    return (reads.wants_read() ? uint32_t{EPOLLIN} : 0u) |
+           (writes.wants_write() ? uint32_t{EPOLLOUT} : 0u);
+  };
+  // A side that has said all and been told all goes on saying EPOLLHUP, also while what it said
+  // waits here for the other one.
+  const uint32_t client = events(forth_, back_), backend = events(back_, forth_);
+  if (client == 0 && back_.ended()) {
+    client_watch_.reset();
+  } else if (client_watch_) {
+    client_watch_.set_events(client);
+  } else {
+    watch_client(client);
+  }
+  if (backend == 0 && forth_.ended()) {
+    backend_watch_.reset();
+  } else if (backend_watch_) {
+    backend_watch_.set_events(backend);
+  } else {
+    watch_backend(backend);
+  }
+}
+
+void TcpConnection::watch_client(uint32_t events) {
+  client_watch_ = with_.loop.watch(start_.client.get(), events,
+                                   [this](uint32_t ready) { client_ready(ready); });
+}
+
+void TcpConnection::watch_backend(uint32_t events) {
+  backend_watch_ =
+      with_.loop.watch(backend_.get(), events, [this](uint32_t ready) { backend_ready(ready); });
+}
+
+void TcpConnection::end() {
+  const auto over = std::move(over_);  // it outlives this
+  over();
+}
+
+void TcpConnection::abort() {
+  reset_on_close(start_.client);
+  if (backend_) reset_on_close(backend_);
+  end();
+}
+
+}  // namespace fairlead::dataplane::userspace

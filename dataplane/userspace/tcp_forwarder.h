@@ -1,0 +1,30 @@
+// TcpForwarder: accepts captured connections and gives each a backend.
+#pragma once
+
+#include <list>
+
+#include "dataplane/userspace/forwarding.h"
+#include "dataplane/userspace/tcp_connection.h"
+
+namespace fairlead::dataplane::userspace {
+
+// Belongs to the loop of `with`. `listener` stays open and is the caller's.
+class TcpForwarder {
+ public:
+  TcpForwarder(const Forwarding& with, int listener);
+  TcpForwarder(const TcpForwarder&) = delete;
+  TcpForwarder& operator=(const TcpForwarder&) = delete;
+
+ private:
+  void accept_some();
+  void take(net::Fd client, const Ip& source);
+
+  const Forwarding& with_;
+  const int listener_;
+  PipePool pipes_;
+  std::list<TcpConnection> connections_;
+  net::Timer pause_;
+  net::Watch watch_;
+};
+
+}  // namespace fairlead::dataplane::userspace
