@@ -2,6 +2,7 @@
 
 #include "base/text.h"
 #include "dataplane/ebpf/driver.h"
+#include "dataplane/iptables/driver.h"
 #include "dataplane/nftables/driver.h"
 #include "dataplane/userspace/driver.h"
 
@@ -23,6 +24,7 @@ std::unique_ptr<dataplane::Driver> make_driver(Mode mode, const DriverParts& par
     case Mode::nftables:
       return dataplane::make_nftables_driver({}, log, parts.registry);
     case Mode::iptables:
+      return dataplane::make_iptables_driver({}, parts.loop, log, parts.registry);
     case Mode::ipvs:
       return nullptr;
     case Mode::userspace:
