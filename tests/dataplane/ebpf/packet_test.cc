@@ -6,7 +6,8 @@
 //   ok                             or: same (unchanged), drop, redirect; then the frame after it
 //     0200...
 //
-// Steps of one file share the connection table. tests/packets/make.py writes the files.
+// Steps of one file share the connection table. tests/packets/make.py writes the files. Each file
+// runs twice: with the question of bpf/shared/marks.h, and without.
 #include <bpf/bpf.h>
 #include <linux/pkt_cls.h>
 
@@ -15,6 +16,7 @@
 #include <sstream>
 
 #include "base/text.h"
+#include "dataplane/ebpf/marks.h"
 #include "dataplane/ebpf/node_sync.h"
 #include "dataplane/ebpf/object.h"
 #include "dataplane/ebpf/service_sync.h"
@@ -83,7 +85,7 @@ std::string verdict_name(uint32_t code) {
   }
 }
 
-class PacketTest : public testing::TestWithParam<std::string> {};
+class PacketTest : public testing::TestWithParam<std::tuple<std::string, bool>> {};
 
 std::vector<std::string> packet_files() {
   std::vector<std::string> names;
@@ -98,13 +100,16 @@ std::vector<std::string> packet_files() {
 TEST_P(PacketTest, ComesOutAsTheFileSays) {
   REQUIRE_BPF();
   test::Lab lab;
-  PacketFile file = read_packets(cat(FAIRLEAD_SOURCE_DIR "/tests/packets/", GetParam(), ".txt"));
+  const auto& [name, marked] = GetParam();
+  PacketFile file = read_packets(cat(FAIRLEAD_SOURCE_DIR "/tests/packets/", name, ".txt"));
   ASSERT_FALSE(file.steps.empty());
   Pins pins(lab.bpffs());
   ASSERT_TRUE(pins.open());
   auto object = Object::load(pins, lab.options(), probe_ebpf());
   ASSERT_TRUE(object) << object.error().message;
-  KernelMaps maps((*object)->map_fds());
+  KernelMaps kernel_maps((*object)->map_fds());
+  Marks marks((*object)->marks());
+  MarkingMaps maps(kernel_maps, marks);
   ServiceTable table = test::table_of(file.table);
   ServiceSync services(maps);
   ASSERT_TRUE(services.apply(table, {}, true).ok());
@@ -114,6 +119,7 @@ TEST_P(PacketTest, ComesOutAsTheFileSays) {
   ApplyReport report;
   node.apply(table.node, report);
   ASSERT_TRUE(report.ok());
+  ASSERT_EQ(marked ? marks.refresh(maps) : 0, 0);
   for (const Step& step : file.steps) {
     std::string in = from_hex(step.in), out(2048, '\0');
     LIBBPF_OPTS(bpf_test_run_opts, opts);
@@ -123,20 +129,24 @@ TEST_P(PacketTest, ComesOutAsTheFileSays) {
     opts.data_size_out = static_cast<uint32_t>(out.size());
     opts.repeat = 1;
     ASSERT_EQ(bpf_prog_test_run_opts((*object)->program_fd(step.hook), &opts), 0)
-        << GetParam() << ":" << step.line << ": " << strerror(errno);
+        << name << ":" << step.line << ": " << strerror(errno);
     out.resize(opts.data_size_out);
     std::string verdict = verdict_name(opts.retval);
     bool same = step.verdict == "same";
     EXPECT_EQ(verdict, same ? "ok" : step.verdict) << step.what << " line " << step.line;
     if (verdict == "drop") continue;
     EXPECT_EQ(hex_encode(out), same ? step.in : step.out)
-        << GetParam() << ".txt:" << step.line << ": " << step.what;
+        << name << ".txt:" << step.line << ": " << step.what;
   }
   EXPECT_TRUE(pins.remove_all());
 }
 
-INSTANTIATE_TEST_SUITE_P(Files, PacketTest, testing::ValuesIn(packet_files()),
-                         [](const auto& file) { return file.param; });
+INSTANTIATE_TEST_SUITE_P(Files, PacketTest,
+                         testing::Combine(testing::ValuesIn(packet_files()), testing::Bool()),
+                         [](const auto& file) {
+                           return std::get<0>(file.param) +
+                                  (std::get<1>(file.param) ? "_marked" : "");
+                         });
 
 }  // namespace
 }  // namespace fairlead::dataplane::ebpf
