@@ -17,8 +17,8 @@
 namespace fairlead::bench {
 namespace {
 
-constexpr int rounds = 15;
-constexpr int round_ms = 300;
+constexpr int rounds = 151;
+constexpr int round_ms = 30;
 
 dataplane::ServiceTable table_of(uint32_t services) {
   dataplane::ServiceTable table;
