@@ -310,8 +310,15 @@ void NftablesDriver::replace_table(std::string_view reason, ApplyReport& report)
     for (const std::string& element : elements) transaction.add(set, element);
   }
   for (const auto& [key, row] : desired_.rows()) transaction.change_row(key, nullptr, &row);
-  // One transaction: packets see the old table or the new one.
-  send(layout_->replace_commands() + transaction.commands(), transaction.writes(), report);
+  if (!reason.empty()) {
+    // One transaction: packets see the old table or the new one.
+    return send(layout_->replace_commands() + transaction.commands(), transaction.writes(), report);
+  }
+  const std::vector<std::string> stages = transaction.stages(layout_->replace_commands());
+  for (size_t i = 0; i < stages.size(); ++i) {
+    send(stages[i], i + 1 == stages.size() ? transaction.writes() : 0, report);
+    if (!in_sync_) return;
+  }
 }
 
 std::string NftablesDriver::dump() const {

@@ -35,22 +35,25 @@ Ip ip_of(std::string_view bytes) {
   return ip;
 }
 
-std::string field_text(Field field, std::string_view bytes) {
+void append_field(std::string& out, Field field, std::string_view bytes) {
   switch (field) {
     case Field::ip4:
     case Field::ip6:
-      return ip_of(bytes).to_string();
+      append(out, ip_of(bytes).to_string());
+      break;
     case Field::protocol:
-      return cat(static_cast<int>(static_cast<uint8_t>(bytes[0])));
+      append(out, static_cast<int>(static_cast<uint8_t>(bytes[0])));
+      break;
     case Field::port:
-      return cat(static_cast<uint8_t>(bytes[0]) << 8 | static_cast<uint8_t>(bytes[1]));
+      append(out, static_cast<uint8_t>(bytes[0]) << 8 | static_cast<uint8_t>(bytes[1]));
+      break;
     case Field::number: {  // numgen writes a register in the machine's order
       uint32_t number;
       std::memcpy(&number, bytes.data(), sizeof number);
-      return cat(number);
+      append(out, number);
+      break;
     }
   }
-  return {};
 }
 
 // The prefix whose first and last addresses these are.
@@ -129,7 +132,7 @@ std::optional<std::string> fields_text(const std::vector<Field>& fields, std::st
     } else if (!last.empty() && low != high) {
       return std::nullopt;
     } else {
-      append(out, field_text(fields[i], low));
+      append_field(out, fields[i], low);
     }
     const size_t step = (size + 3) / 4 * 4;
     first.remove_prefix(std::min(step, first.size()));
@@ -155,13 +158,18 @@ ReadElement read_element(const SetShape& shape, std::string_view attributes) {
     out.key = bytes;
     return out;
   }
-  out.key = fields_text(shape.key, bytes, key_end.value_or("")).value_or(hex(bytes));
+  const auto text_or_hex = [](const std::vector<Field>& fields, std::string_view first,
+                              std::string_view last) {
+    auto text = fields_text(fields, first, last);
+    return text ? *std::move(text) : hex(first);
+  };
+  out.key = text_or_hex(shape.key, bytes, key_end.value_or(""));
   if (!data) return out;
   if (shape.verdict) {
     out.value = verdict_text(*data);
   } else {
-    const std::string_view value = net::find_attribute(*data, NFTA_DATA_VALUE).value_or("");
-    out.value = fields_text(shape.value, value).value_or(hex(value));
+    const auto value = net::find_attribute(*data, NFTA_DATA_VALUE);
+    out.value = text_or_hex(shape.value, value.value_or(""), "");
   }
   return out;
 }

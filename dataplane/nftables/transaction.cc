@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "base/text.h"
 
 namespace fairlead::dataplane::nft {
@@ -14,7 +15,9 @@ std::string goto_text(const ChainKey& chain) { return cat("goto ", chain_name(ch
 }  // namespace
 
 void Transaction::put(Elements& to, const std::string& set, const std::string& element) {
-  std::string& list = to[set];
+  Lists& into = to[set];
+  if (into.elements++ % max_list == 0) into.lists.emplace_back();
+  std::string& list = into.lists.back();
   if (!list.empty()) append(list, ", ");
   append(list, element);
   ++writes_;
@@ -89,15 +92,44 @@ void Transaction::delete_chain(const ChainKey& key) {
   ++writes_;
 }
 
+std::string Transaction::command(std::string_view verb, const std::string& set,
+                                 const std::string& list) const {
+  return cat(verb, " element inet ", layout_.table(), " ", set, " { ", list, " }\n");
+}
+
 std::string Transaction::commands() const {
   std::string out = chains_;
   for (const auto& [set, elements] : deletions_) {
-    append(out, cat("delete element inet ", layout_.table(), " ", set, " { ", elements, " }\n"));
+    for (const std::string& list : elements.lists) append(out, command("delete", set, list));
   }
   for (const auto& [set, elements] : additions_) {
-    append(out, cat("add element inet ", layout_.table(), " ", set, " { ", elements, " }\n"));
+    for (const std::string& list : elements.lists) append(out, command("add", set, list));
   }
   return out + chain_deletions_;
+}
+
+std::vector<std::string> Transaction::stages(const std::string& head) const {
+  CHECK(deletions_.empty() && chain_deletions_.empty());
+  std::vector<std::string> out{head + chains_};
+  size_t lists = 0;
+  // A row needs its slots, and an address without its rows would be rejected.
+  const auto order = [](std::string_view set) {
+    if (set.starts_with("cluster-ips")) return 2;
+    return set.starts_with("services") || set.starts_with("outside") ? 1 : 0;
+  };
+  for (const int turn : {0, 1, 2}) {
+    for (const auto& [set, elements] : additions_) {
+      if (order(set) != turn) continue;
+      for (const std::string& list : elements.lists) {
+        if (++lists > max_stage_lists) {
+          lists = 1;
+          out.emplace_back();
+        }
+        append(out.back(), command("add", set, list));
+      }
+    }
+  }
+  return out;
 }
 
 void for_each_element(const RowKey& key, const Row& row, const ElementVisitor& visit) {

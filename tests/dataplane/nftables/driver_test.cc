@@ -243,6 +243,26 @@ TEST_P(NftDriver, ARefusedTransactionIsReportedAndHealedByTheNext) {
   EXPECT_EQ(driver->retry().writes, 0u);
 }
 
+// So that nobody needs the memory that one transaction of everything takes.
+TEST_P(NftDriver, ABigTableThatServesNobodyYetIsMadeInStages) {
+  const ServiceTable table = table_of(1500, 16);
+  const auto driver = make_driver();
+  const ApplyReport report = driver->apply(table, {}, true);
+  EXPECT_TRUE(report.ok()) << join(report.errors, "\n");
+  EXPECT_GT(report.writes, 1500u * 17);
+  EXPECT_GT(transactions_, 1u);
+  EXPECT_LT(transactions_, 5u);
+  const auto drifts = driver->verify(false);
+  ASSERT_TRUE(drifts);
+  EXPECT_TRUE(drifts->empty()) << drifts->front().what;
+  // Replacing one that serves is still one transaction.
+  transactions_ = 0;
+  ServiceTable other = table;
+  other.node.local_pod_cidrs.clear();
+  EXPECT_TRUE(driver->apply(other, {}, true).ok());
+  EXPECT_EQ(transactions_, 1u);
+}
+
 TEST_P(NftDriver, CleanupLeavesNothingAndMayBeRepeated) {
   const auto driver = make_driver();
   ASSERT_TRUE(driver->cleanup());
