@@ -8,8 +8,6 @@
 #include "bpf/packet.h"
 #include "bpf/select.h"
 
-static __always_inline __u32 ticks(void) { return bpf_ktime_get_ns() >> FL_TICK_SHIFT; }
-
 static __always_inline bool is_over(const struct fl_nat* nat, __u8 protocol, __u32 now) {
   __u32 idle = now - nat->seen, limit;
   bool replied = nat->flags & FL_NAT_REPLIED;
@@ -87,12 +85,15 @@ static __always_inline bool take(const struct fl_tuple* key, const struct fl_nat
 // datagram does when its backend is gone, and so does a SYN that was not answered; a SYN also does
 // when the connection before it is closing.
 static __noinline bool continues(const struct fl_nat* nat, const struct packet* p) {
-  if (nat->flags & FL_NAT_REPLY) return true;
+  // An answer to a SYN that we never saw: while modes are switched, the kernel's own NAT may have
+  // taken a port of ours that a connection has just let go of.
+  bool answer = (p->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK);
+  if (nat->flags & FL_NAT_REPLY) return !(answer && is_closing(nat));
   if (is_over(nat, p->tuple.protocol, ticks())) return false;
   bool syn = (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
   if (syn && is_closing(nat)) return false;
   if (p->tuple.protocol == IPPROTO_UDP || (syn && !(nat->flags & FL_NAT_REPLIED))) {
-    return still_there(nat->service, nat->slot, &nat->ip, nat->port);
+    return is_member(nat->service, nat->set, &nat->ip, nat->port);
   }
   return true;
 }

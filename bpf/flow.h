@@ -11,21 +11,17 @@ struct new_flow {
 
 enum { PORT_ATTEMPTS = 32, BACKEND_ATTEMPTS = 4 };
 
-static __always_inline bool is_local_pod(const struct fl_ip* ip) {
-  struct fl_cidr key = {.prefixlen = 128, .ip = *ip};
-  return bpf_map_lookup_elem(&pod_cidrs, &key);
-}
-
-// Through a NodePort always: the answer must come back this way. To a ClusterIP when the client is
-// no pod of this node, as far as we can tell pods. An endpoint that reaches itself always: it would
-// not send its own address out.
-static __always_inline bool needs_masquerade(const struct packet* p,
-                                             const struct fl_frontend_key* frontend,
-                                             const struct fl_config* node,
-                                             const struct choice* chosen) {
-  if (frontend->scope == FL_SCOPE_NODE_PORT) return true;
+// See treatment(). An endpoint that reaches itself always is: it would not send its own address
+// out.
+static __always_inline bool needs_masquerade(const struct packet* p, const struct fl_config* node,
+                                             __u8 source, const struct choice* chosen) {
   if (same_ip(&chosen->ip, &p->tuple.src)) return true;
-  return node->flags & FL_CONFIG_POD_CIDRS && !is_local_pod(&p->tuple.src);
+  if (chosen->flags & FL_FRONTEND_EXTERNAL) {
+    return !(chosen->flags & FL_FRONTEND_LOCAL_ONLY) || source == FROM_NODE;
+  }
+  if (node->flags & FL_CONFIG_MASQUERADE_ALL) return true;
+  __u32 knows_pods = p->ipv6 ? FL_CONFIG_POD_CIDRS6 : FL_CONFIG_POD_CIDRS4;
+  return source != FROM_LOCAL_POD && node->flags & knows_pods;
 }
 
 static __always_inline void backend_tuple(const struct packet* p, const struct choice* chosen,
@@ -45,7 +41,7 @@ static __always_inline void init_nat(struct fl_nat* nat, const struct fl_ip* ip,
   nat->port = port;
   nat->flags = flags;
   nat->service = chosen->service;
-  nat->slot = chosen->slot;
+  nat->set = chosen->set;
   nat->seen = now;
 }
 
@@ -92,10 +88,20 @@ static __noinline enum verdict choose(struct packet* p, struct new_flow* flow) {
   struct fl_frontend_key key = {
       .ip = p->tuple.dst, .port = p->tuple.dport, .protocol = p->tuple.protocol};
   struct fl_config* node = get_config();
-  if (!node || !find_frontend(&key, false)) return NOT_OURS;
+  // A connection of which we have not seen the beginning is served by somebody else.
+  bool syn = (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+  if (!node || (p->tuple.protocol == IPPROTO_TCP && !syn)) return NOT_OURS;
+  enum verdict verdict;
+  if (!find_frontend(&key, node, false, &verdict)) {
+    if (verdict == DROP) count(FL_TC_DROPPED);
+    return verdict;
+  }
+  struct asker asker = {.client = p->tuple.src, .address = p->tuple.src};
+  asker.source = classify(&p->tuple.src);
   bool clash = true;
   for (int i = 0; i < BACKEND_ATTEMPTS && clash; ++i) {
-    enum verdict verdict = pick(&key, &flow->chosen);
+    asker.no_affinity = i > 0;
+    verdict = pick(&key, &asker, &flow->chosen);
     if (verdict == DROP) count(FL_TC_DROPPED);
     if (verdict != CHOSEN) return verdict;
     clash = !take_reply(p, flow);
@@ -107,7 +113,8 @@ static __noinline enum verdict choose(struct packet* p, struct new_flow* flow) {
   flow->node = node->node_address[p->ipv6 ? 1 : 0];
   // A NodePort is dialled on a node's own address.
   if (is_zero(&flow->node) && key.scope == FL_SCOPE_NODE_PORT) flow->node = p->tuple.dst;
-  flow->masquerade = needs_masquerade(p, &key, node, &flow->chosen) && !is_zero(&flow->node);
+  flow->masquerade =
+      needs_masquerade(p, node, asker.source, &flow->chosen) && !is_zero(&flow->node);
   return CHOSEN;
 }
 

@@ -26,11 +26,19 @@ MAP(frontends, BPF_MAP_TYPE_HASH, struct fl_frontend_key, struct fl_frontend, 65
     BPF_F_NO_PREALLOC);
 MAP(backends, BPF_MAP_TYPE_HASH, struct fl_backend_key, struct fl_backend, 262144,
     BPF_F_NO_PREALLOC);
-MAP(node_ips, BPF_MAP_TYPE_HASH, struct fl_ip, __u32, FL_MAX_NODE_IPS, BPF_F_NO_PREALLOC);
+MAP(members, BPF_MAP_TYPE_HASH, struct fl_member_key, __u32, 262144, BPF_F_NO_PREALLOC);
+MAP(addresses, BPF_MAP_TYPE_HASH, struct fl_ip, __u32, 65536, BPF_F_NO_PREALLOC);
+MAP(source_ranges, BPF_MAP_TYPE_LPM_TRIE, struct fl_source_range, __u32, FL_MAX_SOURCE_RANGES,
+    BPF_F_NO_PREALLOC);
 MAP(pod_cidrs, BPF_MAP_TYPE_LPM_TRIE, struct fl_cidr, __u32, FL_MAX_POD_CIDRS, BPF_F_NO_PREALLOC);
+MAP(service_cidrs, BPF_MAP_TYPE_LPM_TRIE, struct fl_cidr, __u32, FL_MAX_SERVICE_CIDRS,
+    BPF_F_NO_PREALLOC);
 MAP(config, BPF_MAP_TYPE_ARRAY, __u32, struct fl_config, 1, 0);
 MAP(reverse, BPF_MAP_TYPE_LRU_HASH, struct fl_reverse_key, struct fl_reverse, FL_MAX_REVERSE, 0);
 MAP(sticky, BPF_MAP_TYPE_LRU_HASH, struct fl_reverse_key, struct fl_sticky, FL_MAX_STICKY, 0);
+MAP(affinity, BPF_MAP_TYPE_LRU_HASH, struct fl_affinity_key, struct fl_affinity, FL_MAX_AFFINITY,
+    0);
+MAP(connected, BPF_MAP_TYPE_LRU_HASH, __u64, struct fl_connected, FL_MAX_CONNECTED, 0);
 MAP(conntrack, BPF_MAP_TYPE_LRU_HASH, struct fl_tuple, struct fl_nat, 262144, 0);
 MAP(fragments, BPF_MAP_TYPE_LRU_HASH, struct fl_fragment_key, struct fl_ports, FL_MAX_FRAGMENTS, 0);
 MAP(counters, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, FL_COUNTERS, 0);
@@ -66,10 +74,10 @@ static __always_inline bool is_zero(const struct fl_ip* ip) {
   return (ip->word[0] | ip->word[1] | ip->word[2] | ip->word[3]) == 0;
 }
 
-// Loopback, or unspecified, which connects to loopback.
-static __always_inline bool is_loopback(const struct fl_ip* ip) {
-  if (is_v4(ip))
-    return (ip->word[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000) || !ip->word[3];
-  return (ip->word[0] | ip->word[1] | ip->word[2]) == 0 &&
-         (ip->word[3] == 0 || ip->word[3] == bpf_htonl(1));
+// IPv4 loopback, or unspecified, which connects to it. NodePorts are not served on ::1.
+static __always_inline bool is_loopback4(const struct fl_ip* ip) {
+  return is_v4(ip) &&
+         ((ip->word[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000) || !ip->word[3]);
 }
+
+static __always_inline __u32 ticks(void) { return bpf_ktime_get_ns() >> FL_TICK_SHIFT; }

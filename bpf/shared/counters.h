@@ -15,7 +15,7 @@ enum fl_counter {
   FL_TC_EGRESS,            // packets whose source was rewritten
   FL_TC_ICMP,              // ICMP errors translated
   FL_TC_REJECTED,          // answered with RST or ICMP unreachable
-  FL_TC_DROPPED,           // policy: endpoints exist, but not for this traffic
+  FL_TC_DROPPED,           // policy, source range, or an address that no service has
   FL_TC_NO_PORT,           // dropped: no masquerade port is free
   FL_TC_CLASH,             // dropped: another flow has the same addresses and ports behind NAT
   FL_TC_NO_MEMORY,         // dropped: the conntrack map refused an entry

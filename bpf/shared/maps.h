@@ -14,7 +14,7 @@
 #endif
 #endif
 
-enum { FL_LAYOUT = 1 };  // pins live below <bpffs>/fairlead/v<FL_LAYOUT>/
+enum { FL_LAYOUT = 2 };  // pins live below <bpffs>/fairlead/v<FL_LAYOUT>/
 
 struct fl_ip {
   __u32 word[4];
@@ -22,7 +22,7 @@ struct fl_ip {
 static_assert(sizeof(struct fl_ip) == 16, "an address is 16 bytes");
 
 // frontends: what a client dials. A NodePort has one entry for each family, whose address is that
-// family's unspecified one; it is found after the destination was found in node_ips.
+// family's unspecified one; it is found after the destination was found in addresses.
 enum fl_scope { FL_SCOPE_ADDRESS = 0, FL_SCOPE_NODE_PORT = 1 };
 
 struct fl_frontend_key {
@@ -34,20 +34,32 @@ struct fl_frontend_key {
 static_assert(sizeof(struct fl_frontend_key) == 20, "no padding");
 static_assert(offsetof(struct fl_frontend_key, scope) == 19, "no padding");
 
-enum fl_frontend_flags { FL_FRONTEND_DROP = 1 };  // without backends: drop, else reject
-
-// One update of this value is the moment at which a change becomes visible.
-struct fl_frontend {
-  __u32 service;  // never 0
-  __u32 count;    // backends are slots 0..count-1 of the service
-  __u32 flags;    // enum fl_frontend_flags
+enum fl_frontend_flags {
+  FL_FRONTEND_DROP = 1,         // without backends: drop, else reject
+  FL_FRONTEND_LOCAL_ONLY = 2,   // traffic policy Local
+  FL_FRONTEND_EXTERNAL = 4,     // NodePort, external IP, load balancer; else a ClusterIP
+  FL_FRONTEND_RANGES = 8,       // only sources in source_ranges may dial it
+  FL_FRONTEND_NODE_RANGE = 16,  // and one of the node's own addresses is among them
 };
-static_assert(sizeof(struct fl_frontend) == 12, "no padding");
 
-// backends: a slot holds the same backend for as long as that backend stays, so that (service,
-// slot, address) recorded with a flow tells whether its backend is still there.
+// The sets that clients choose from, by policy and source: see dataplane/flow.h, treatment().
+enum fl_sets { FL_IN_CLUSTER = 1, FL_IN_LOCAL = 2 };
+
+// One update of this value is the moment at which a change becomes visible, for both sets.
+struct fl_frontend {
+  __u32 service;      // never 0; also the list of its cluster set
+  __u32 count;        // slots 0..count-1 of that list
+  __u32 local_list;   // list of the local set; 0: nobody uses it
+  __u32 local_count;  // slots 0..local_count-1 of that
+  __u32 flags;        // enum fl_frontend_flags
+  __u32 affinity_s;   // 0: none
+};
+static_assert(sizeof(struct fl_frontend) == 24, "no padding");
+static_assert(offsetof(struct fl_frontend, affinity_s) == 20, "no padding");
+
+// backends: lists to choose from, slots from 0 on without holes.
 struct fl_backend_key {
-  __u32 service;
+  __u32 list;
   __u32 slot;
 };
 static_assert(sizeof(struct fl_backend_key) == 8, "no padding");
@@ -57,11 +69,63 @@ enum fl_backend_flags { FL_BACKEND_LOCAL = 1 };
 struct fl_backend {
   struct fl_ip ip;
   __be16 port;
-  __u16 flags;    // enum fl_backend_flags
-  __u32 service;  // repeats the key: the kernel reuses map elements while a program reads them
+  __u16 flags;  // enum fl_backend_flags
+  __u32 list;   // repeats the key: the kernel reuses map elements while a program reads them
 };
 static_assert(sizeof(struct fl_backend) == 24, "no padding");
-static_assert(offsetof(struct fl_backend, service) == 20, "no padding");
+static_assert(offsetof(struct fl_backend, list) == 20, "no padding");
+
+// members: which backends a service has, whatever their slots: what a flow or a client remembers is
+// good for as long as it is here. The value: enum fl_sets, those it is in.
+struct fl_member_key {
+  __u32 service;
+  struct fl_ip ip;
+  __be16 port;
+  __u16 pad;
+};
+static_assert(sizeof(struct fl_member_key) == 24, "no hidden padding");
+
+// addresses: what the node answers for beside frontends.
+enum fl_address_flags {
+  FL_ADDRESS_NODE = 1,        // the node's own
+  FL_ADDRESS_NODE_PORTS = 2,  // NodePorts are served on it
+  FL_ADDRESS_CLUSTER_IP = 4,  // a service has it: ports that are no frontends are rejected
+};
+
+// affinity (LRU): the backend that a client had last. The client is its address at tc, and at
+// sockets the cookie of their network namespace, with word[3] FL_AFFINITY_COOKIE.
+struct fl_affinity_key {
+  struct fl_ip client;
+  __u32 service;
+};
+static_assert(sizeof(struct fl_affinity_key) == 20, "no padding");
+
+enum { FL_AFFINITY_COOKIE = 0x636f6f6b };
+
+struct fl_affinity {
+  struct fl_ip ip;
+  __be16 port;
+  __u16 pad;
+  __u32 used;  // ticks
+};
+static_assert(sizeof(struct fl_affinity) == 24, "no hidden padding");
+
+// source_ranges (LPM trie): who may dial a service's load balancer addresses.
+struct fl_source_range {
+  __u32 prefixlen;  // 32 for the service, 96 for IPv4, and the prefix
+  __u32 service;
+  struct fl_ip ip;
+};
+static_assert(sizeof(struct fl_source_range) == 24, "no padding");
+
+// connected (LRU): cookie of a connected UDP socket -> the backend that it was given.
+struct fl_connected {
+  struct fl_ip ip;
+  __be16 port;
+  __u16 pad;
+  __u32 service;
+};
+static_assert(sizeof(struct fl_connected) == 24, "no hidden padding");
 
 // reverse (LRU): a socket's backend -> the address that its user dialled.
 struct fl_reverse_key {
@@ -86,7 +150,7 @@ struct fl_sticky {
   __be16 port;
   __u16 pad;
   __u32 service;
-  __u32 slot;
+  __u32 set;  // enum fl_sets: the one it was chosen from
 };
 static_assert(sizeof(struct fl_sticky) == 28, "no hidden padding");
 
@@ -116,9 +180,9 @@ struct fl_nat {
   struct fl_ip ip;
   __be16 port;
   __u16 flags;    // enum fl_nat_flags
-  __u32 service;  // with slot: where the backend was found
-  __u32 slot;
-  __u32 seen;  // fl ticks: CLOCK_MONOTONIC nanoseconds >> FL_TICK_SHIFT
+  __u32 service;  // with set: where the backend was found
+  __u32 set;      // enum fl_sets
+  __u32 seen;     // fl ticks: CLOCK_MONOTONIC nanoseconds >> FL_TICK_SHIFT
 };
 static_assert(sizeof(struct fl_nat) == 32, "no padding");
 static_assert(offsetof(struct fl_nat, seen) == 28, "no padding");
@@ -151,14 +215,22 @@ struct fl_ports {
 };
 static_assert(sizeof(struct fl_ports) == 4, "no padding");
 
-// pod_cidrs (LPM trie): sources that are pods of this node. prefixlen counts the 96 mapped bits.
+// pod_cidrs (LPM trie): sources that are pods of this node. service_cidrs (LPM trie): where
+// ClusterIPs come from. prefixlen counts the 96 mapped bits.
 struct fl_cidr {
   __u32 prefixlen;
   struct fl_ip ip;
 };
 static_assert(sizeof(struct fl_cidr) == 20, "no padding");
 
-enum fl_config_flags { FL_CONFIG_POD_CIDRS = 1 };  // pod_cidrs says who is a local pod
+enum fl_config_flags {
+  FL_CONFIG_POD_CIDRS4 = 1,  // pod_cidrs says who is a local pod, by family
+  FL_CONFIG_POD_CIDRS6 = 2,
+  FL_CONFIG_TC = 4,              // what pods send passes a tc program
+  FL_CONFIG_MASQUERADE_ALL = 8,  // whatever goes to a ClusterIP
+  FL_CONFIG_LOCALHOST = 16,      // NodePorts on 127.0.0.1
+  FL_CONFIG_SERVICE_CIDRS = 32,  // an address inside that no service has is dropped
+};
 
 // config: one entry.
 struct fl_config {
@@ -173,8 +245,11 @@ static_assert(offsetof(struct fl_config, flags) == 44, "no padding");
 
 // Sizes of the maps that no option sets.
 enum {
-  FL_MAX_NODE_IPS = 1024,
   FL_MAX_POD_CIDRS = 1024,
+  FL_MAX_SERVICE_CIDRS = 64,
+  FL_MAX_SOURCE_RANGES = 65536,
+  FL_MAX_AFFINITY = 65536,
+  FL_MAX_CONNECTED = 65536,
   FL_MAX_REVERSE = 131072,
   FL_MAX_STICKY = 16384,
   FL_MAX_FRAGMENTS = 8192,

@@ -67,4 +67,25 @@ Result<void> attach_socket_programs(const Object& object, const Pins& pins,
   return {};
 }
 
+std::vector<std::string> missing_socket_programs(const Object& object, const Pins& pins,
+                                                 const std::string& cgroup) {
+  struct stat info{};
+  stat(cgroup.c_str(), &info);
+  std::vector<std::string> missing;
+  for (const SocketHook& hook : socket_hooks()) {
+    const int program = object.program_fd(hook.name);
+    if (program < 0) continue;
+    bpf_prog_info wanted{};
+    bpf_link_info held{};
+    uint32_t length = sizeof wanted;
+    bpf_obj_get_info_by_fd(program, &wanted, &length);
+    const net::Fd link(bpf_obj_get(pins.link(hook.name).c_str()));
+    length = sizeof held;
+    const bool there = link && bpf_obj_get_info_by_fd(link.get(), &held, &length) == 0 &&
+                       held.prog_id == wanted.id && held.cgroup.cgroup_id == info.st_ino;
+    if (!there) missing.push_back(hook.name);
+  }
+  return missing;
+}
+
 }  // namespace fairlead::dataplane::ebpf

@@ -20,4 +20,8 @@ Result<std::string> cgroup2_root();
 Result<void> attach_socket_programs(const Object& object, const Pins& pins,
                                     const std::string& cgroup);
 
+// Names of the programs of `object` that are not attached to `cgroup` by their pinned link.
+std::vector<std::string> missing_socket_programs(const Object& object, const Pins& pins,
+                                                 const std::string& cgroup);
+
 }  // namespace fairlead::dataplane::ebpf

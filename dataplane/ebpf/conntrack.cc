@@ -23,19 +23,35 @@ uint32_t timeout_of(uint8_t protocol, uint16_t nat_flags) {
   return replied ? FL_TIMEOUT_TCP : FL_TIMEOUT_TCP_OPENING;
 }
 
+namespace {
+
+// A packet may have come since `now` was read.
+bool is_over(const fl_tuple& tuple, const fl_nat& nat, uint32_t now) {
+  auto idle = static_cast<int32_t>(now - nat.seen);
+  return idle > static_cast<int32_t>(timeout_of(tuple.protocol, nat.flags));
+}
+
+}  // namespace
+
+size_t live_flows(const Maps& maps, uint32_t now) {
+  size_t live = 0;
+  each_entry<fl_tuple, fl_nat>(
+      maps, MapId::conntrack,
+      [&](const fl_tuple& tuple, const fl_nat& nat) { live += !is_over(tuple, nat, now); });
+  return live;
+}
+
 ConntrackSweep sweep_conntrack(Maps& maps, uint32_t now) {
   ConntrackSweep sweep;
   std::vector<fl_tuple> over;
-  sweep.error = each_entry<fl_tuple, fl_nat>(
-      maps, MapId::conntrack, [&](const fl_tuple& tuple, const fl_nat& nat) {
-        // A packet may have come since `now` was read.
-        auto idle = static_cast<int32_t>(now - nat.seen);
-        if (idle > static_cast<int32_t>(timeout_of(tuple.protocol, nat.flags))) {
-          over.push_back(tuple);
-        } else {
-          ++sweep.entries;
-        }
-      });
+  sweep.error = each_entry<fl_tuple, fl_nat>(maps, MapId::conntrack,
+                                             [&](const fl_tuple& tuple, const fl_nat& nat) {
+                                               if (is_over(tuple, nat, now)) {
+                                                 over.push_back(tuple);
+                                               } else {
+                                                 ++sweep.entries;
+                                               }
+                                             });
   if (over.empty()) return sweep;
   WriteOutcome outcome = maps.erase(MapId::conntrack, bytes_of(over));
   sweep.removed = outcome.done;

@@ -20,4 +20,7 @@ struct ConntrackSweep {
 };
 ConntrackSweep sweep_conntrack(Maps& maps, uint32_t now);
 
+// Entries that are not over. Removes none.
+size_t live_flows(const Maps& maps, uint32_t now);
+
 }  // namespace fairlead::dataplane::ebpf

@@ -16,8 +16,8 @@ constexpr const char* translated = "fairlead_ebpf_translations_total";
 constexpr const char* translated_help = "Addresses translated, by hook.";
 constexpr const char* refused = "fairlead_ebpf_no_backend_total";
 constexpr const char* refused_help =
-    "Flows refused for want of a backend, by hook and outcome (reject: no endpoint anywhere; drop: "
-    "none for this traffic policy).";
+    "Flows refused, by hook and outcome (reject: no endpoint or no such port; drop: none for this "
+    "traffic policy, or a source or address that is not served).";
 constexpr const char* lost = "fairlead_ebpf_tc_losses_total";
 constexpr const char* lost_help =
     "Packets that tc could not translate, by reason. fragment_unknown ones passed, others were "

@@ -8,18 +8,23 @@
 #include "dataplane/ebpf/conntrack.h"
 #include "dataplane/ebpf/counters.h"
 #include "dataplane/ebpf/link_filters.h"
+#include "dataplane/ebpf/map_codec.h"
 #include "dataplane/ebpf/map_dump.h"
 #include "dataplane/ebpf/marks.h"
 #include "dataplane/ebpf/node_sync.h"
 #include "dataplane/ebpf/object.h"
 #include "dataplane/ebpf/pins.h"
 #include "dataplane/ebpf/service_sync.h"
+#include "dataplane/ebpf/stale_udp.h"
+#include "dataplane/ebpf/tc_filters.h"
+#include "dataplane/ebpf/verify.h"
 
 namespace fairlead::dataplane {
 namespace {
 
 constexpr Duration counters_every = std::chrono::seconds(5);
 constexpr Duration conntrack_every = std::chrono::seconds(60);
+constexpr Duration stale_after = std::chrono::milliseconds(50);  // a roll-out changes much at once
 
 class EbpfDriver final : public Driver {
  public:
@@ -38,8 +43,15 @@ class EbpfDriver final : public Driver {
   ApplyReport retry() override;
   std::string dump() const override;
   Result<void> cleanup() override;
+  Result<std::vector<Drift>> verify(bool repair) override;
+  std::vector<std::string> kernel_entries(const api::ObjectKey& service) const override;
+  Result<void> retire() override;
+  bool drained() const override;
 
  private:
+  Result<std::string> cgroup() const;
+  Result<void> verify_attachments(bool repair, std::vector<Drift>& drifts);
+  void close_stale_sockets();
   Result<void> attach();
   Result<void> attach_links();
   void finish(ApplyReport& report);
@@ -65,7 +77,10 @@ class EbpfDriver final : public Driver {
   std::optional<ebpf::NodeSync> node_;
   std::optional<ebpf::LinkFilters> links_;
   bool attached_ = false;
-  net::Timer counters_timer_, conntrack_timer_;
+  bool served_ = false;         // a full table has been applied
+  NodeConfig node_config_;      // of the last apply()
+  size_t members_removed_ = 0;  // when stale sockets were looked for
+  net::Timer counters_timer_, conntrack_timer_, stale_timer_;
 };
 
 Result<void> EbpfDriver::start() {
@@ -78,7 +93,9 @@ Result<void> EbpfDriver::start() {
   maps_.emplace(*kernel_maps_, *marks_);
   services_.emplace(*maps_);
   FL_TRY_VOID(services_->load());
-  node_.emplace(*maps_, ebpf::read_node_facts());
+  ebpf::NodeFacts facts = ebpf::read_node_facts();
+  facts.tc = options_.attach_tc && support_.tc && options_.interfaces.empty();
+  node_.emplace(*maps_, services_->addresses(), facts);
   FL_TRY_VOID(node_->load());
   metrics_.start(ebpf::read_counters(object_->map_fd("counters")));
   log_.info("maps are open",
@@ -94,12 +111,13 @@ Result<void> EbpfDriver::start() {
   return {};
 }
 
+Result<std::string> EbpfDriver::cgroup() const {
+  return options_.cgroup.empty() ? ebpf::cgroup2_root() : options_.cgroup;
+}
+
 Result<void> EbpfDriver::attach() {
-  std::string cgroup = options_.cgroup;
-  if (cgroup.empty()) {
-    FL_TRY(cgroup, ebpf::cgroup2_root());
-  }
-  FL_TRY_VOID(ebpf::attach_socket_programs(*object_, pins_, cgroup));
+  FL_TRY(const std::string folder, cgroup());
+  FL_TRY_VOID(ebpf::attach_socket_programs(*object_, pins_, folder));
   marks_->suspend();  // the programs before these may begin flows without marking them
   FL_TRY_VOID(attach_links());
   refresh_marks();
@@ -120,8 +138,16 @@ ApplyReport EbpfDriver::apply(const ServiceTable& table, const std::set<api::Obj
                               bool full) {
   if (!services_) return {.errors = {"the eBPF driver was not started"}};
   ApplyReport node_report;
-  node_->apply(table.node, node_report);
+  // What no service has is dropped only when all services are there.
+  node_config_ = table.node;
+  if (!served_) node_config_.service_cidrs.clear();
+  node_->apply(node_config_, node_report);
   ApplyReport report = services_->apply(table, changed, full);
+  served_ |= full;
+  if (served_ && node_config_ != table.node) {
+    node_config_ = table.node;
+    node_->apply(node_config_, node_report);
+  }
   report.writes += node_report.writes;
   report.errors.insert(report.errors.end(), node_report.errors.begin(), node_report.errors.end());
   if (full && !attached_ && report.ok()) {
@@ -147,6 +173,93 @@ void EbpfDriver::finish(ApplyReport& report) {
   }
   metrics_.update(ebpf::read_counters(object_->map_fd("counters")));
   set_gauges();
+  if (std::exchange(members_removed_, services_->members_removed()) !=
+      services_->members_removed()) {
+    stale_timer_ = loop_.after(stale_after, [this] { close_stale_sockets(); });
+  }
+}
+
+void EbpfDriver::close_stale_sockets() {
+  if (!support_.close_sockets) return;
+  ebpf::StaleSockets stale;
+  std::vector<uint64_t> cookies;
+  ebpf::each_entry<uint64_t, fl_connected>(
+      *maps_, ebpf::MapId::connected, [&](uint64_t cookie, const fl_connected& held) {
+        if (services_->is_member(held.service, held.ip, held.port)) return;
+        stale[cookie] = {ebpf::from_map(held.ip), ebpf::to_host(held.port)};
+        cookies.push_back(cookie);
+      });
+  if (stale.empty()) return;
+  const Result<size_t> closed = ebpf::close_udp_sockets(stale);
+  if (!closed) {
+    log_.warn(cat("UDP sockets without a backend stay: ", closed.error().message));
+    return;
+  }
+  maps_->erase(ebpf::MapId::connected, ebpf::bytes_of(cookies));
+  if (*closed != 0) log_.info("UDP sockets without a backend closed", {{"sockets", *closed}});
+  registry_
+      .counter("fairlead_ebpf_udp_sockets_closed_total",
+               "Connected UDP sockets closed because their backend is gone.")
+      .add(*closed);
+}
+
+Result<std::vector<Drift>> EbpfDriver::verify(bool repair) {
+  if (!services_) return fail("the eBPF driver was not started");
+  FL_TRY(std::vector<Drift> drifts, ebpf::verify_maps(*maps_, *services_, *node_, repair));
+  if (attached_) FL_TRY_VOID(verify_attachments(repair, drifts));
+  return drifts;
+}
+
+Result<void> EbpfDriver::verify_attachments(bool repair, std::vector<Drift>& drifts) {
+  FL_TRY(const std::string folder, cgroup());
+  const size_t before = drifts.size();
+  for (const std::string& hook : ebpf::missing_socket_programs(*object_, pins_, folder)) {
+    drifts.push_back({cat("the program ", hook, " is not attached to ", folder),
+                      "somebody who removed the pinned link"});
+  }
+  const size_t hooks = drifts.size();
+  if (links_) {
+    FL_TRY(net::Netlink netlink, net::Netlink::open());
+    FL_TRY(const std::vector<net::LinkInfo> links, netlink.links());
+    const ebpf::TcxLinks tcx(pins_);
+    for (const net::LinkInfo& link : links) {
+      if (!ebpf::wants_tc(link, options_.interfaces)) continue;
+      if (tcx.attached(link.index) || ebpf::has_tc(link.index)) continue;
+      drifts.push_back({cat("link ", link.name, " has no tc programs"), "another user of tc"});
+    }
+  }
+  if (!repair) return {};
+  Result<void> repaired;
+  if (hooks != before) repaired = ebpf::attach_socket_programs(*object_, pins_, folder);
+  if (drifts.size() != hooks && repaired) repaired = attach_links();
+  for (size_t i = before; i < drifts.size(); ++i) drifts[i].repaired = repaired.has_value();
+  return repaired;
+}
+
+std::vector<std::string> EbpfDriver::kernel_entries(const api::ObjectKey& service) const {
+  if (!services_) return {};
+  return ebpf::entry_lines(*maps_, services_->ids_of(service));
+}
+
+// Nothing is ours any more, so that new flows pass to whoever took over; programs and conntrack
+// stay for those that are there.
+Result<void> EbpfDriver::retire() {
+  if (!services_) return {};
+  ServiceTable nothing;
+  nothing.node = node_config_;
+  nothing.node.service_cidrs.clear();
+  ApplyReport report;
+  node_->apply(nothing.node, report);
+  const ApplyReport services = services_->apply(nothing, {}, true);
+  members_removed_ = services_->members_removed();
+  stale_timer_.reset();
+  report.errors.insert(report.errors.end(), services.errors.begin(), services.errors.end());
+  if (!report.ok()) return fail(cat("eBPF: cannot retire: ", join(report.errors, "; ")));
+  return {};
+}
+
+bool EbpfDriver::drained() const {
+  return !maps_ || ebpf::live_flows(*maps_, ebpf::ticks_now()) == 0;
 }
 
 std::string EbpfDriver::dump() const {
@@ -161,6 +274,7 @@ Result<void> EbpfDriver::cleanup() {
   links_.reset();
   counters_timer_.reset();
   conntrack_timer_.reset();
+  stale_timer_.reset();
   node_.reset();
   services_.reset();
   maps_.reset();

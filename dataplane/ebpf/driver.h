@@ -43,6 +43,7 @@ struct EbpfSupport {
   bool getpeername = false;
   bool tcx = false;
   bool tc = false;
+  bool close_sockets = false;      // SOCK_DESTROY
   std::vector<std::string> notes;  // one sentence for each thing that is missing, and what it costs
 };
 EbpfSupport probe_ebpf();

@@ -45,6 +45,11 @@ fl_cidr to_map(const Cidr& cidr) {
   return key;
 }
 
+fl_source_range to_map(const Cidr& cidr, uint32_t service) {
+  const fl_cidr plain = to_map(cidr);
+  return {.prefixlen = plain.prefixlen + 32, .service = service, .ip = plain.ip};
+}
+
 std::string to_text(const fl_frontend_key& key) {
   Ip ip = from_map(key.ip);
   std::string protocol = cat(to_string(static_cast<Protocol>(key.protocol)));
@@ -62,6 +67,14 @@ std::string to_text(const fl_backend& backend) {
 std::string to_text(const fl_cidr& cidr) {
   Ip base = from_map(cidr.ip);
   return cat(base.to_string(), "/", cidr.prefixlen - (base.is_v4() ? 96u : 0u));
+}
+
+std::string to_text(const fl_source_range& range) {
+  return to_text(fl_cidr{range.prefixlen - 32, range.ip});
+}
+
+std::string to_text(const fl_member_key& key) {
+  return SocketAddress{from_map(key.ip), ntohs(key.port)}.to_string();
 }
 
 }  // namespace fairlead::dataplane::ebpf

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <functional>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "dataplane/ebpf/maps.h"
 
@@ -14,5 +16,8 @@ using ServiceName = std::function<std::string(uint32_t service)>;  // "" when un
 // `mode ebpf`, node lines, then each frontend with its backends below it. What should never be
 // there is said too: missing and unreachable slots.
 std::string dump_maps(const Maps& maps, const ServiceName& name);
+
+// The entries of these services and lists, read back, as "<map>: <key> -> <value>".
+std::vector<std::string> entry_lines(const Maps& maps, const std::set<uint32_t>& ids);
 
 }  // namespace fairlead::dataplane::ebpf

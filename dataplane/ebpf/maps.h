@@ -13,8 +13,19 @@
 
 namespace fairlead::dataplane::ebpf {
 
-enum class MapId : uint8_t { frontends, backends, node_ips, pod_cidrs, config, conntrack };
-inline constexpr size_t map_count = 6;
+enum class MapId : uint8_t {
+  frontends,
+  backends,
+  members,
+  addresses,
+  source_ranges,
+  pod_cidrs,
+  service_cidrs,
+  config,
+  conntrack,
+  connected,
+};
+inline constexpr size_t map_count = 10;
 
 struct MapShape {
   std::string_view name;  // in the BPF object and below the pins

@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "dataplane/ebpf/map_codec.h"
+#include "dataplane/flow.h"
 #include "net/fd.h"
 
 namespace fairlead::dataplane::ebpf {
@@ -50,14 +51,17 @@ NodeFacts read_node_facts() {
 }
 
 Result<void> NodeSync::load() {
-  int error = maps_.each(MapId::node_ips, [&](const std::byte* key, const std::byte*) {
-    node_ips_.emplace(reinterpret_cast<const char*>(key), sizeof(fl_ip));
-  });
-  if (error != 0) return fail(cat("cannot read the node_ips map: ", std::strerror(error)));
-  error = maps_.each(MapId::pod_cidrs, [&](const std::byte* key, const std::byte*) {
-    pod_cidrs_.emplace(reinterpret_cast<const char*>(key), sizeof(fl_cidr));
-  });
-  if (error != 0) return fail(cat("cannot read the pod_cidrs map: ", std::strerror(error)));
+  for (auto [map, held] : {std::pair(MapId::pod_cidrs, &pod_cidrs_),
+                           std::pair(MapId::service_cidrs, &service_cidrs_)}) {
+    const int error = maps_.each(map, [&, set = held](const std::byte* key, const std::byte*) {
+      set->emplace(reinterpret_cast<const char*>(key), sizeof(fl_cidr));
+    });
+    if (error != 0) {
+      return fail(cat("cannot read the ", shape_of(map).name, " map: ", std::strerror(error)));
+    }
+  }
+  each_entry<uint32_t, fl_config>(maps_, MapId::config,
+                                  [&](uint32_t, const fl_config& held) { config_ = held; });
   return {};
 }
 
@@ -76,7 +80,13 @@ fl_config NodeSync::config_for(const NodeConfig& node) const {
   config.node_netns = facts_.netns_cookie;
   config.masquerade_port_low = facts_.masquerade_port_low;
   config.masquerade_port_high = facts_.masquerade_port_high;
-  config.flags = node.local_pod_cidrs.empty() ? 0u : uint32_t{FL_CONFIG_POD_CIDRS};
+  const auto set = [&](bool on, uint32_t flag) { config.flags |= on ? flag : 0u; };
+  set(knows_local_pods(node, false), FL_CONFIG_POD_CIDRS4);
+  set(knows_local_pods(node, true), FL_CONFIG_POD_CIDRS6);
+  set(facts_.tc, FL_CONFIG_TC);
+  set(node.masquerade_all, FL_CONFIG_MASQUERADE_ALL);
+  set(node.localhost_node_ports, FL_CONFIG_LOCALHOST);
+  set(!node.service_cidrs.empty(), FL_CONFIG_SERVICE_CIDRS);
   for (const Ip& ip : node.node_ips) {
     fl_ip& address = config.node_address[ip.is_v4() ? 0 : 1];
     if (same_bytes(address, fl_ip{}) && !ip.is_loopback()) address = to_map(ip);
@@ -88,23 +98,29 @@ fl_config NodeSync::config_for(const NodeConfig& node) const {
 // sees a pod's address without its CIDR.
 void NodeSync::write(ApplyReport& report) {
   size_t errors_before = report.errors.size();
-  std::set<std::string> ips, cidrs;
-  for (const Ip& ip : wanted_->node_ips) ips.insert(blob(to_map(ip)));
-  for (const Cidr& cidr : wanted_->local_pod_cidrs) cidrs.insert(blob(to_map(cidr)));
-  write_set<fl_ip>(MapId::node_ips, ips, node_ips_, true, report);
-  write_set<fl_cidr>(MapId::pod_cidrs, cidrs, pod_cidrs_, true, report);
-  std::string zero = blob(uint32_t{0}), value = blob(config_for(*wanted_));
-  WriteOutcome outcome = maps_.update(MapId::config, as_bytes_of(zero), as_bytes_of(value));
-  ++report.writes;
-  if (outcome.error != 0) {
-    report.errors.push_back(cat("node config: ", std::strerror(outcome.error)));
+  std::set<std::string> pods, services;
+  for (const Cidr& cidr : wanted_->local_pod_cidrs) pods.insert(blob(to_map(cidr)));
+  for (const Cidr& cidr : wanted_->service_cidrs) services.insert(blob(to_map(cidr)));
+  addresses_.set_node(*wanted_);
+  addresses_.write(report);
+  write_set(MapId::pod_cidrs, pods, pod_cidrs_, true, report);
+  write_set(MapId::service_cidrs, services, service_cidrs_, true, report);
+  const fl_config config = config_for(*wanted_);
+  if (!config_ || !same_bytes(*config_, config)) {
+    std::string zero = blob(uint32_t{0}), value = blob(config);
+    WriteOutcome outcome = maps_.update(MapId::config, as_bytes_of(zero), as_bytes_of(value));
+    ++report.writes;
+    if (outcome.error != 0) {
+      report.errors.push_back(cat("node config: ", std::strerror(outcome.error)));
+    } else {
+      config_ = config;
+    }
   }
-  write_set<fl_ip>(MapId::node_ips, ips, node_ips_, false, report);
-  write_set<fl_cidr>(MapId::pod_cidrs, cidrs, pod_cidrs_, false, report);
+  write_set(MapId::pod_cidrs, pods, pod_cidrs_, false, report);
+  write_set(MapId::service_cidrs, services, service_cidrs_, false, report);
   in_sync_ = report.errors.size() == errors_before;
 }
 
-template <class Key>
 void NodeSync::write_set(MapId map, const std::set<std::string>& wanted,
                          std::set<std::string>& held, bool add, ApplyReport& report) {
   const std::set<std::string> from = add ? wanted : held;
@@ -122,15 +138,22 @@ void NodeSync::write_set(MapId map, const std::set<std::string>& wanted,
         held.erase(key);
       continue;
     }
-    Key typed;
-    std::memcpy(&typed, key.data(), sizeof typed);
-    std::string text;
-    if constexpr (std::is_same_v<Key, fl_ip>)
-      text = from_map(typed).to_string();
-    else
-      text = to_text(typed);
+    fl_cidr cidr;
+    std::memcpy(&cidr, key.data(), sizeof cidr);
     report.errors.push_back(
-        cat("node: ", shape_of(map).name, " ", text, ": ", std::strerror(outcome.error)));
+        cat("node: ", shape_of(map).name, " ", to_text(cidr), ": ", std::strerror(outcome.error)));
+  }
+}
+
+void NodeSync::each(MapId map, const Maps::Visit& visit) const {
+  static constexpr uint32_t zero = 0, one = 1;
+  if (map == MapId::config) {
+    if (!config_) return;
+    visit(reinterpret_cast<const std::byte*>(&zero), reinterpret_cast<const std::byte*>(&*config_));
+    return;
+  }
+  for (const std::string& key : map == MapId::pod_cidrs ? pod_cidrs_ : service_cidrs_) {
+    visit(reinterpret_cast<const std::byte*>(key.data()), reinterpret_cast<const std::byte*>(&one));
   }
 }
 

@@ -31,7 +31,8 @@ uint32_t wanted_entries(const bpf_map* map, const EbpfOptions& options) {
   std::string_view name = bpf_map__name(map);
   constexpr uint32_t least = 1024;
   if (name == "frontends") return std::max(options.max_services, 1u);
-  if (name == "backends") return std::max(options.max_backends, 1u);
+  if (name == "backends" || name == "members") return std::max(options.max_backends, 1u);
+  if (name == "addresses") return options.max_services + least;  // a ClusterIP each, and the node's
   if (name == "conntrack") return std::max(options.max_conntrack, least);
   return bpf_map__max_entries(map);
 }

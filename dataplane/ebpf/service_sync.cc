@@ -18,12 +18,37 @@ std::string rule_label(const api::ObjectKey& owner, const PortRule& port) {
   return cat(owner.to_string(), ":", port_part, port.ipv6 ? " (IPv6)" : "");
 }
 
+// The flags that do not depend on what there is to choose from.
+uint32_t flags_of(const PortRule& port, const Frontend& frontend, const std::vector<Ip>& node_ips) {
+  uint32_t flags = 0;
+  if (frontend.local_only) flags |= FL_FRONTEND_LOCAL_ONLY;
+  if (frontend.kind != FrontendKind::cluster_ip) flags |= FL_FRONTEND_EXTERNAL;
+  if (frontend.kind == FrontendKind::load_balancer && !port.source_ranges.empty()) {
+    flags |= FL_FRONTEND_RANGES;
+    const bool node_may = std::any_of(node_ips.begin(), node_ips.end(), [&](const Ip& ip) {
+      return std::any_of(port.source_ranges.begin(), port.source_ranges.end(),
+                         [&](const Cidr& range) { return range.contains(ip); });
+    });
+    if (node_may) flags |= FL_FRONTEND_NODE_RANGE;
+  }
+  return flags;
+}
+
+std::vector<fl_backend> distinct(std::span<const Backend> backends) {
+  std::vector<fl_backend> out;
+  std::set<std::pair<Ip, uint16_t>> seen;
+  for (const Backend& backend : backends) {
+    if (seen.emplace(backend.ip, backend.port).second) out.push_back(to_map(backend));
+  }
+  return out;
+}
+
 }  // namespace
 
 Result<void> ServiceSync::load() {
   int error = each_entry<fl_backend_key, fl_backend>(
       maps_, MapId::backends, [&](const fl_backend_key& key, fl_backend value) {
-        value.service = key.service;
+        value.list = key.list;
         // A slot far beyond every limit would only make this vector huge.
         if (key.slot < maps_.capacity(MapId::backends)) set_slot(key, value);
       });
@@ -32,21 +57,48 @@ Result<void> ServiceSync::load() {
       maps_, MapId::frontends,
       [&](const fl_frontend_key& key, const fl_frontend& value) { point(key, value); });
   if (error != 0) return fail(cat("cannot read the frontends map: ", std::strerror(error)));
-  for (const auto& [id, service] : kernel_) next_id_ = std::max(next_id_, id + 1);
-  return {};
+  error = each_entry<fl_member_key, uint32_t>(maps_, MapId::members,
+                                              [&](const fl_member_key& key, uint32_t sets) {
+                                                kernel_[key.service].members.push_back({key, sets});
+                                              });
+  if (error != 0) return fail(cat("cannot read the members map: ", std::strerror(error)));
+  error = each_entry<fl_source_range, uint32_t>(
+      maps_, MapId::source_ranges,
+      [&](const fl_source_range& key, uint32_t) { kernel_[key.service].ranges.push_back(key); });
+  if (error != 0) return fail(cat("cannot read the source_ranges map: ", std::strerror(error)));
+  for (auto& [id, service] : kernel_) {
+    next_id_ = std::max(next_id_, id + 1);
+    std::sort(service.members.begin(), service.members.end(),
+              [](const Member& a, const Member& b) { return BytesLess()(a.key, b.key); });
+    std::sort(service.ranges.begin(), service.ranges.end(), BytesLess());
+  }
+  return addresses_.load();
 }
 
-std::string ServiceSync::name_of(uint32_t service) const {
-  auto owner = id_owner_.find(service);
+std::string ServiceSync::name_of(uint32_t id) const {
+  auto owner = id_owner_.find(id);
   if (owner == id_owner_.end()) return {};
-  for (const Rule& rule : owned_.at(owner->second)) {
-    if (rule.id == service) return rule.label;
+  for (const Rule& rule : owned_.at(owner->second).rules) {
+    if (rule.id == id || rule.local_id == id) return rule.label;
   }
   return {};
 }
 
+std::set<uint32_t> ServiceSync::ids_of(const api::ObjectKey& owner) const {
+  std::set<uint32_t> ids;
+  auto found = owned_.find(owner);
+  if (found == owned_.end()) return ids;
+  for (const Rule& rule : found->second.rules) {
+    ids.insert(rule.id);
+    if (rule.local_id != 0) ids.insert(rule.local_id);
+  }
+  return ids;
+}
+
 ApplyReport ServiceSync::apply(const ServiceTable& table, const std::set<api::ObjectKey>& changed,
                                bool full) {
+  // Who may dial depends on the node's addresses.
+  if (std::exchange(node_ips_, table.node.node_ips) != table.node.node_ips) full = true;
   std::map<api::ObjectKey, const ServiceEntry*> wanted;
   auto add = [&](const api::ObjectKey& key) {
     auto found = table.services.find(key);
@@ -55,9 +107,10 @@ ApplyReport ServiceSync::apply(const ServiceTable& table, const std::set<api::Ob
   for (const api::ObjectKey& key : changed) add(key);
   for (const auto& [key, entry] : pending_) add(key);
   if (full) {
-    for (const auto& [key, rules] : owned_) add(key);
+    for (const auto& [key, owned] : owned_) add(key);
     for (const auto& [key, entry] : table.services) wanted[key] = &entry;
     swept_ = true;
+    addresses_.forget_inherited();
   }
   return run(wanted, full || (swept_ && sweep_pending_));
 }
@@ -74,33 +127,27 @@ ApplyReport ServiceSync::run(const std::map<api::ObjectKey, const ServiceEntry*>
   Round round;
   std::map<api::ObjectKey, std::vector<Rule>> before;
   for (const auto& [key, entry] : wanted) {
-    if (auto found = owned_.find(key); found != owned_.end()) before[key] = found->second;
+    if (auto found = owned_.find(key); found != owned_.end()) before[key] = found->second.rules;
     release(key, round);
   }
-  std::map<api::ObjectKey, ServiceEntry> kept;
   for (const auto& [key, entry] : wanted) {
     if (entry == nullptr || entry->ports.empty()) continue;
     claim(key, *entry, before[key], round);
   }
-  write_slots(round);
-  write_frontends(round);
-  erase_frontends(round, sweep);
-  erase_slots(round, sweep);
+  for (size_t i = 0; i < round.targets.size(); ++i) {
+    round.target_of[round.targets[i].rule->id] = i;
+  }
+  pass(round, sweep);
   // What did not fit may fit now that the rest has gone.
   bool troubled = false;
   for (Target& target : round.targets) troubled |= !std::exchange(target.trouble, {}).empty();
-  if (troubled) {
-    write_slots(round);
-    write_frontends(round);
-    erase_slots(round, sweep);
-  }
+  if (troubled) pass(round, sweep);
   note_troubles(round);
+  addresses_.write(round.report);
 
+  std::map<api::ObjectKey, ServiceEntry> kept;
   for (const auto& [key, entry] : wanted) {
-    bool failed = troubles_.contains(key) && entry != nullptr;
-    if (failed) {
-      kept[key] = *entry;
-    }
+    if (troubles_.contains(key) && entry != nullptr) kept[key] = *entry;
   }
   for (const auto& [key, entry] : wanted) pending_.erase(key);
   pending_.merge(kept);
@@ -118,46 +165,55 @@ void ServiceSync::release(const api::ObjectKey& owner, Round& round) {
   troubles_.erase(owner);
   auto found = owned_.find(owner);
   if (found == owned_.end()) return;
-  for (const Rule& rule : found->second) {
-    for (const fl_frontend_key& key : rule.frontends) {
-      owner_of_.erase(key);
-      round.released.push_back(key);
+  for (const Rule& rule : found->second.rules) {
+    for (const WantedFrontend& frontend : rule.frontends) {
+      owner_of_.erase(frontend.key);
+      round.released.push_back(frontend.key);
     }
-    id_owner_.erase(rule.id);
-    round.touched.insert(rule.id);
+    for (uint32_t id : {rule.id, rule.local_id}) {
+      if (id == 0) continue;
+      id_owner_.erase(id);
+      round.touched.insert(id);
+    }
   }
+  for (const Ip& ip : found->second.cluster_ips) addresses_.remove_cluster_ip(ip);
   owned_.erase(found);
 }
 
 void ServiceSync::claim(const api::ObjectKey& owner, const ServiceEntry& entry,
                         const std::vector<Rule>& before, Round& round) {
   std::map<std::string, int> seen;
-  std::vector<Rule> rules;
+  Owned owned;
+  std::set<Ip> cluster_ips;
   std::vector<Target> targets;
   for (const PortRule& port : entry.ports) {
+    for (const Frontend& frontend : port.frontends) {
+      if (frontend.kind == FrontendKind::cluster_ip) cluster_ips.insert(frontend.ip);
+    }
     Rule rule{.name = rule_name(port), .label = rule_label(owner, port)};
     if (int ordinal = ++seen[rule.name]; ordinal > 1) rule.name += cat("#", ordinal);
     if (port.protocol == Protocol::sctp) continue;  // see dataplane/capability.cc
     claim_frontends(owner, port, rule);
     if (rule.frontends.empty()) continue;
-    Target target{
-        .owner = owner, .rule = nullptr, .backends = {}, .drop = port.if_empty == NoBackend::drop};
-    std::set<std::pair<Ip, uint16_t>> unique;
-    for (const Backend& backend : port.backends) {
-      if (!unique.emplace(backend.ip, backend.port).second) continue;
-      target.backends.push_back(to_map(backend));
+    Target target{.owner = owner};
+    target.affinity_s = port.affinity_timeout_s;
+    target.drop = port.if_empty == NoBackend::drop;
+    target.cluster.backends = distinct(cluster_backends(port));
+    target.local.backends = distinct(local_backends(port));
+    claim_ids(owner, before, rule, target);
+    claim_ranges(port, rule, target);
+    for (uint32_t id : {rule.id, rule.local_id}) {
+      if (id != 0) round.touched.insert(id);
     }
-    rule.id = choose_id(rule, before, target.backends);
-    for (fl_backend& backend : target.backends) backend.service = rule.id;
-    id_owner_[rule.id] = owner;
-    round.touched.insert(rule.id);
-    rules.push_back(std::move(rule));
+    owned.rules.push_back(std::move(rule));
     targets.push_back(std::move(target));
   }
-  if (rules.empty()) return;
-  auto& stored = owned_[owner] = std::move(rules);
-  for (size_t i = 0; i < stored.size(); ++i) {
-    targets[i].rule = &stored[i];
+  for (const Ip& ip : cluster_ips) addresses_.add_cluster_ip(ip);
+  owned.cluster_ips.assign(cluster_ips.begin(), cluster_ips.end());
+  if (owned.rules.empty() && owned.cluster_ips.empty()) return;
+  Owned& stored = owned_[owner] = std::move(owned);
+  for (size_t i = 0; i < stored.rules.size(); ++i) {
+    targets[i].rule = &stored.rules[i];
     round.targets.push_back(std::move(targets[i]));
   }
 }
@@ -171,8 +227,52 @@ void ServiceSync::claim_frontends(const api::ObjectKey& owner, const PortRule& p
           cat(rule.label, ": ", to_text(key), " already belongs to ", place->second.to_string()));
       continue;
     }
-    rule.frontends.push_back(key);
+    rule.frontends.push_back({key, flags_of(port, frontend, node_ips_)});
   }
+}
+
+void ServiceSync::claim_ranges(const PortRule& port, const Rule& rule, Target& target) {
+  const bool asked =
+      std::any_of(rule.frontends.begin(), rule.frontends.end(),
+                  [](const WantedFrontend& one) { return (one.flags & FL_FRONTEND_RANGES) != 0; });
+  if (!asked) return;
+  for (const Cidr& range : port.source_ranges) target.ranges.push_back(to_map(range, rule.id));
+  std::sort(target.ranges.begin(), target.ranges.end(), BytesLess());
+  target.ranges.erase(std::unique(target.ranges.begin(), target.ranges.end(), BytesEqual()),
+                      target.ranges.end());
+}
+
+void ServiceSync::claim_ids(const api::ObjectKey& owner, const std::vector<Rule>& before,
+                            Rule& rule, Target& target) {
+  // A frontend that wanted a set may belong to another service.
+  bool cluster = false, local = false;
+  for (const WantedFrontend& frontend : rule.frontends) {
+    const bool local_only = (frontend.flags & FL_FRONTEND_LOCAL_ONLY) != 0;
+    local |= local_only;
+    cluster |= !local_only || (frontend.flags & FL_FRONTEND_EXTERNAL) != 0;
+  }
+  if (!cluster) target.cluster.backends.clear();
+  rule.id = choose_id(rule, before, target.cluster.backends, &Rule::id, &fl_frontend::service);
+  id_owner_[rule.id] = owner;
+  target.cluster.id = rule.id;
+  if (local) {
+    rule.local_id =
+        choose_id(rule, before, target.local.backends, &Rule::local_id, &fl_frontend::local_list);
+    id_owner_[rule.local_id] = owner;
+    target.local.id = rule.local_id;
+  } else {
+    target.local.backends.clear();
+  }
+  std::map<fl_member_key, uint32_t, BytesLess> sets;
+  const auto add = [&](List& list, uint32_t set) {
+    for (fl_backend& backend : list.backends) {
+      backend.list = list.id;
+      sets[{rule.id, backend.ip, backend.port, 0}] |= set;
+    }
+  };
+  add(target.cluster, FL_IN_CLUSTER);
+  add(target.local, FL_IN_LOCAL);
+  for (const auto& [key, value] : sets) target.members.push_back({key, value});
 }
 
 bool ServiceSync::reaches_others(uint32_t id, const Rule& rule) const {
@@ -180,7 +280,7 @@ bool ServiceSync::reaches_others(uint32_t id, const Rule& rule) const {
   if (service == kernel_.end()) return false;
   for (const fl_frontend_key& key : service->second.frontends) {
     bool ours = std::any_of(rule.frontends.begin(), rule.frontends.end(),
-                            [&](const fl_frontend_key& own) { return same_bytes(own, key); });
+                            [&](const WantedFrontend& own) { return same_bytes(own.key, key); });
     if (!ours) return true;
   }
   return false;
@@ -191,7 +291,7 @@ bool ServiceSync::holds_exactly(uint32_t id, const std::vector<fl_backend>& back
   if (service == kernel_.end()) return false;
   std::set<std::pair<Ip, uint16_t>> held, wanted;
   for (const fl_backend& slot : service->second.slots) {
-    if (slot.service != 0) held.emplace(from_map(slot.ip), slot.port);
+    if (slot.list != 0) held.emplace(from_map(slot.ip), slot.port);
   }
   for (const fl_backend& backend : backends) wanted.emplace(from_map(backend.ip), backend.port);
   return held == wanted;
@@ -200,16 +300,22 @@ bool ServiceSync::holds_exactly(uint32_t id, const std::vector<fl_backend>& back
 // An id is kept when all that points at it stays with this rule: its slots are about to become this
 // rule's backends, and an address that goes over to another service must not see them.
 uint32_t ServiceSync::choose_id(const Rule& rule, const std::vector<Rule>& before,
-                                const std::vector<fl_backend>& backends) {
+                                const std::vector<fl_backend>& backends, uint32_t Rule::* of_rule,
+                                uint32_t fl_frontend::* of_frontend) {
   auto may_keep = [&](uint32_t id) {
-    return !id_owner_.contains(id) && (!reaches_others(id, rule) || holds_exactly(id, backends));
+    return id != 0 && !id_owner_.contains(id) &&
+           (!reaches_others(id, rule) || holds_exactly(id, backends));
   };
+  // A local list stays with the id whose members its backends are.
+  const uint32_t service = rule.id;
   for (const Rule& old : before) {
-    if (old.name == rule.name && may_keep(old.id)) return old.id;
+    if (service != 0 && old.id != service) continue;
+    if (old.name == rule.name && may_keep(old.*of_rule)) return old.*of_rule;
   }
-  for (const fl_frontend_key& key : rule.frontends) {
-    auto held = frontends_.find(key);
-    if (held != frontends_.end() && may_keep(held->second.service)) return held->second.service;
+  for (const WantedFrontend& frontend : rule.frontends) {
+    auto held = frontends_.find(frontend.key);
+    if (held == frontends_.end() || (service != 0 && held->second.service != service)) continue;
+    if (may_keep(held->second.*of_frontend)) return held->second.*of_frontend;
   }
   while (next_id_ == 0 || kernel_.contains(next_id_) || id_owner_.contains(next_id_)) ++next_id_;
   return next_id_++;
@@ -218,14 +324,19 @@ uint32_t ServiceSync::choose_id(const Rule& rule, const std::vector<Rule>& befor
 void ServiceSync::note_troubles(Round& round) {
   for (const Target& target : round.targets) {
     if (target.trouble.empty()) continue;
+    const auto& wanted =
+        target.cluster.backends.empty() ? target.local.backends : target.cluster.backends;
     uint32_t served = target.rule->frontends.empty() ? 0 : UINT32_MAX;
-    for (const fl_frontend_key& key : target.rule->frontends) {
-      auto held = frontends_.find(key);
-      bool ours = held != frontends_.end() && held->second.service == target.rule->id;
-      served = std::min(served, ours ? held->second.count : 0);
+    for (const WantedFrontend& frontend : target.rule->frontends) {
+      auto held = frontends_.find(frontend.key);
+      uint32_t count = 0;
+      if (held != frontends_.end() && held->second.service == target.rule->id) {
+        count = std::max(held->second.count, held->second.local_count);
+      }
+      served = std::min(served, count);
     }
     troubles_[target.owner].push_back(cat(target.rule->label, ": ", target.trouble, "; ", served,
-                                          " of ", target.backends.size(), " backends are served"));
+                                          " of ", wanted.size(), " backends are served"));
   }
 }
 

@@ -1,10 +1,12 @@
-// ServiceSync: makes the frontends and backends maps equal to a service table, with writes in
-// proportion to what differs, in an order that never shows a program a wrong or a missing backend:
-//   1. backend slots: first those that replace a backend, then those that add one
-//   2. frontends: each changes in one update
-//   3. frontends that nobody wants any more
-//   4. backend slots that no frontend reaches any more
-// A backend keeps its slot for as long as it stays.
+// ServiceSync: makes the maps of services equal to a service table, with writes in proportion to
+// what differs, in an order that never shows a program a wrong or a missing backend:
+//   1. members and source ranges that are new
+//   2. backend slots: first those that replace a backend, then those that add one
+//   3. frontends: each changes in one update
+//   4. frontends that nobody wants any more
+//   5. slots that no frontend reaches, members and source ranges that went, ClusterIPs
+// A rule has an id; its cluster set is the list of that id. Where traffic policies ask for it, its
+// local set is a list of another id, so that one update of a frontend changes both.
 #pragma once
 
 #include <map>
@@ -15,6 +17,7 @@
 
 #include "base/result.h"
 #include "dataplane/driver.h"
+#include "dataplane/ebpf/address_sync.h"
 #include "dataplane/ebpf/map_codec.h"
 #include "dataplane/ebpf/maps.h"
 
@@ -23,7 +26,7 @@ namespace fairlead::dataplane::ebpf {
 // Belongs to one thread. `maps` outlives it.
 class ServiceSync {
  public:
-  explicit ServiceSync(Maps& maps) : maps_(maps) {}
+  explicit ServiceSync(Maps& maps) : maps_(maps), addresses_(maps) {}
 
   // Reads what the maps hold from an earlier run: its service ids are used again.
   Result<void> load();
@@ -32,32 +35,64 @@ class ServiceSync {
   ApplyReport apply(const ServiceTable& table, const std::set<api::ObjectKey>& changed, bool full);
   // What failed before. Cheap when nothing did.
   ApplyReport retry();
-  bool pending() const { return !pending_.empty() || !troubles_.empty() || sweep_pending_; }
+  bool pending() const {
+    return !pending_.empty() || !troubles_.empty() || sweep_pending_ || addresses_.pending();
+  }
+
+  AddressSync& addresses() { return addresses_; }
+  const AddressSync& addresses() const { return addresses_; }
 
   size_t frontend_count() const { return frontends_.size(); }
   size_t backend_count() const { return backend_count_; }
   size_t service_count() const { return owned_.size(); }
+  size_t members_removed() const { return members_removed_; }  // ever
+  bool is_member(uint32_t service, const fl_ip& ip, uint16_t port) const;
   // "default/web:http", or "" for an id that no service of the table owns.
-  std::string name_of(uint32_t service) const;
+  std::string name_of(uint32_t id) const;
+  std::set<uint32_t> ids_of(const api::ObjectKey& owner) const;
+  // What one of our maps holds, as far as we wrote or read it.
+  void each(MapId map, const Maps::Visit& visit) const;
 
  private:
-  // What the kernel holds of one service id.
+  struct Member {
+    fl_member_key key;
+    uint32_t sets;
+  };
+  // What the kernel holds of one id.
   struct KernelService {
-    std::vector<fl_backend> slots;           // service == 0: not in the map
+    std::vector<fl_backend> slots;           // list == 0: not in the map
     std::vector<fl_frontend_key> frontends;  // that point here
+    std::vector<Member> members;             // sorted by key
+    std::vector<fl_source_range> ranges;     // sorted
+  };
+  struct WantedFrontend {
+    fl_frontend_key key;
+    uint32_t flags;
   };
   // A rule of the table that has an id.
   struct Rule {
     std::string name;  // "IPv4 TCP http": unique within the service
     std::string label;
     uint32_t id = 0;
-    std::vector<fl_frontend_key> frontends;
+    uint32_t local_id = 0;
+    std::vector<WantedFrontend> frontends;
+  };
+  struct Owned {
+    std::vector<Rule> rules;
+    std::vector<Ip> cluster_ips;
+  };
+  struct List {
+    uint32_t id = 0;
+    std::vector<fl_backend> backends;
   };
   // What one rule should become in this round.
   struct Target {
     api::ObjectKey owner;
     const Rule* rule;
-    std::vector<fl_backend> backends;
+    List cluster, local;
+    std::vector<Member> members;          // sorted by key
+    std::vector<fl_source_range> ranges;  // sorted
+    uint32_t affinity_s = 0;
     bool drop = false;
     std::string trouble = {};  // why something could not be written
   };
@@ -70,38 +105,57 @@ class ServiceSync {
   struct Round {
     ApplyReport report;
     std::vector<Target> targets;
-    std::vector<fl_frontend_key> released;  // wanted by nobody, unless claimed since
-    std::set<uint32_t> touched;             // ids whose slots may have to go
-    bool leftovers = false;                 // something could not be removed
+    std::unordered_map<uint32_t, size_t> target_of;  // by the rule's id
+    std::vector<fl_frontend_key> released;           // wanted by nobody, unless claimed since
+    std::set<uint32_t> touched;                      // ids whose entries may have to go
+    bool leftovers = false;                          // something could not be removed
   };
 
   ApplyReport run(const std::map<api::ObjectKey, const ServiceEntry*>& wanted, bool sweep);
+  void pass(Round& round, bool sweep);
   void release(const api::ObjectKey& owner, Round& round);
   void claim(const api::ObjectKey& owner, const ServiceEntry& entry,
              const std::vector<Rule>& before, Round& round);
   void claim_frontends(const api::ObjectKey& owner, const PortRule& port, Rule& rule);
+  static void claim_ranges(const PortRule& port, const Rule& rule, Target& target);
+  void claim_ids(const api::ObjectKey& owner, const std::vector<Rule>& before, Rule& rule,
+                 Target& target);
   uint32_t choose_id(const Rule& rule, const std::vector<Rule>& before,
-                     const std::vector<fl_backend>& backends);
+                     const std::vector<fl_backend>& backends, uint32_t Rule::* of_rule,
+                     uint32_t fl_frontend::* of_frontend);
   bool reaches_others(uint32_t id, const Rule& rule) const;
   bool holds_exactly(uint32_t id, const std::vector<fl_backend>& backends) const;
-  void plan_slots(const Target& target, size_t index, std::vector<SlotWrite>& plan) const;
+  void plan_slots(const List& list, size_t index, std::vector<SlotWrite>& plan) const;
+  void write_members(Round& round);
+  void write_ranges(Round& round);
   void write_slots(Round& round);
   void write_frontends(Round& round);
   void erase_frontends(Round& round, bool sweep);
-  void erase_slots(Round& round, bool sweep);
+  void erase_slots(Round& round);
+  void erase_members(Round& round);
+  void erase_ranges(Round& round);
+  void forget_empty(Round& round);
+  void note_failure(Round& round, uint32_t id, MapId map, int error);
   void note_troubles(Round& round);
   std::string reason(MapId map, int error) const;
-  uint32_t usable(const Target& target) const;
+  uint32_t usable(const Target& target, const List& list) const;
+  fl_frontend value_of(const Target& target, const WantedFrontend& frontend) const;
+  bool worth_writing(const Target& target, const fl_frontend& now, const fl_frontend& next) const;
   void point(const fl_frontend_key& key, const fl_frontend& value);
   void unpoint(const fl_frontend_key& key);
   void set_slot(const fl_backend_key& key, const fl_backend& value);
+  void set_member(const Member& member);
+  void unset_member(const fl_member_key& key);
 
   Maps& maps_;
+  AddressSync addresses_;
   std::unordered_map<fl_frontend_key, fl_frontend, BytesHash, BytesEqual> frontends_;  // in the map
   std::unordered_map<uint32_t, KernelService> kernel_;
   size_t backend_count_ = 0;
+  size_t members_removed_ = 0;
 
-  std::map<api::ObjectKey, std::vector<Rule>> owned_;
+  std::vector<Ip> node_ips_;
+  std::map<api::ObjectKey, Owned> owned_;
   std::unordered_map<fl_frontend_key, api::ObjectKey, BytesHash, BytesEqual> owner_of_;
   std::unordered_map<uint32_t, api::ObjectKey> id_owner_;
   uint32_t next_id_ = 1;

@@ -1,4 +1,4 @@
-// The four writing steps of ServiceSync, and its record of what the maps hold.
+// The writing steps of ServiceSync.
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -47,41 +47,112 @@ std::string ServiceSync::reason(MapId map, int error) const {
   return cat("cannot write the ", name, " map: ", std::strerror(error));
 }
 
-void ServiceSync::plan_slots(const Target& target, size_t index,
-                             std::vector<SlotWrite>& plan) const {
+void ServiceSync::pass(Round& round, bool sweep) {
+  round.leftovers = false;
+  if (sweep) {
+    for (const auto& [id, service] : kernel_) round.touched.insert(id);
+  }
+  write_members(round);
+  write_ranges(round);
+  write_slots(round);
+  write_frontends(round);
+  erase_frontends(round, sweep);
+  erase_slots(round);
+  erase_members(round);
+  erase_ranges(round);
+  forget_empty(round);
+}
+
+void ServiceSync::write_members(Round& round) {
+  std::vector<fl_member_key> keys;
+  std::vector<uint32_t> values;
+  std::vector<size_t> targets;
+  for (size_t i = 0; i < round.targets.size(); ++i) {
+    static const std::vector<Member> none;
+    auto service = kernel_.find(round.targets[i].rule->id);
+    const auto& held = service == kernel_.end() ? none : service->second.members;
+    auto at = held.begin();
+    for (const Member& member : round.targets[i].members) {  // both are sorted
+      while (at != held.end() && BytesLess()(at->key, member.key)) ++at;
+      if (at != held.end() && same_bytes(at->key, member.key) && at->sets == member.sets) continue;
+      keys.push_back(member.key);
+      values.push_back(member.sets);
+      targets.push_back(i);
+    }
+  }
+  round.report.writes += write_all(
+      keys.size(),
+      [&](size_t at) { return maps_.update(MapId::members, from(keys, at), from(values, at)); },
+      [&](size_t i) { set_member({keys[i], values[i]}); },
+      [&](size_t i, int error) {
+        round.targets[targets[i]].trouble = reason(MapId::members, error);
+      });
+}
+
+// A range that is missing keeps clients out, so a failure opens nothing.
+void ServiceSync::write_ranges(Round& round) {
+  std::vector<fl_source_range> keys;
+  std::vector<size_t> targets;
+  for (size_t i = 0; i < round.targets.size(); ++i) {
+    const Target& target = round.targets[i];
+    if (target.ranges.empty()) continue;
+    const auto& held = kernel_[target.rule->id].ranges;
+    for (const fl_source_range& range : target.ranges) {
+      if (std::binary_search(held.begin(), held.end(), range, BytesLess())) continue;
+      keys.push_back(range);
+      targets.push_back(i);
+    }
+  }
+  const std::vector<uint32_t> ones(keys.size(), 1);
+  round.report.writes += write_all(
+      keys.size(),
+      [&](size_t at) { return maps_.update(MapId::source_ranges, from(keys, at), from(ones, at)); },
+      [&](size_t i) {
+        auto& held = kernel_[keys[i].service].ranges;
+        held.insert(std::upper_bound(held.begin(), held.end(), keys[i], BytesLess()), keys[i]);
+      },
+      [&](size_t i, int error) {
+        round.targets[targets[i]].trouble = reason(MapId::source_ranges, error);
+      });
+}
+
+void ServiceSync::plan_slots(const List& list, size_t index, std::vector<SlotWrite>& plan) const {
   static const std::vector<fl_backend> none;
-  auto service = kernel_.find(target.rule->id);
+  auto service = kernel_.find(list.id);
   const auto& slots = service == kernel_.end() ? none : service->second.slots;
   std::map<fl_backend, bool, AddressOrder> placed;  // backend -> has a slot
-  for (const fl_backend& backend : target.backends) placed[backend] = false;
+  for (const fl_backend& backend : list.backends) placed[backend] = false;
   std::vector<uint32_t> free;
-  for (uint32_t slot = 0; slot < target.backends.size(); ++slot) {
+  for (uint32_t slot = 0; slot < list.backends.size(); ++slot) {
     auto found =
-        slot < slots.size() && slots[slot].service != 0 ? placed.find(slots[slot]) : placed.end();
+        slot < slots.size() && slots[slot].list != 0 ? placed.find(slots[slot]) : placed.end();
     if (found == placed.end() || found->second) {
       free.push_back(slot);
       continue;
     }
     found->second = true;
     if (!same_bytes(found->first, slots[slot])) {
-      plan.push_back({{target.rule->id, slot}, found->first, index, true});
+      plan.push_back({{list.id, slot}, found->first, index, true});
     }
   }
   size_t next = 0;
-  for (const fl_backend& backend : target.backends) {
+  for (const fl_backend& backend : list.backends) {
     if (placed[backend]) continue;
     uint32_t slot = free[next++];
-    bool replaces = slot < slots.size() && slots[slot].service != 0;
-    plan.push_back({{target.rule->id, slot}, backend, index, replaces});
+    bool replaces = slot < slots.size() && slots[slot].list != 0;
+    plan.push_back({{list.id, slot}, backend, index, replaces});
   }
 }
 
 void ServiceSync::write_slots(Round& round) {
   std::vector<SlotWrite> plan;
-  for (size_t i = 0; i < round.targets.size(); ++i) plan_slots(round.targets[i], i, plan);
+  for (size_t i = 0; i < round.targets.size(); ++i) {
+    plan_slots(round.targets[i].cluster, i, plan);
+    plan_slots(round.targets[i].local, i, plan);
+  }
   std::sort(plan.begin(), plan.end(), [](const SlotWrite& a, const SlotWrite& b) {
-    return std::tuple(!a.replaces, a.target, a.key.slot) <
-           std::tuple(!b.replaces, b.target, b.key.slot);
+    return std::tuple(!a.replaces, a.target, a.key.list, a.key.slot) <
+           std::tuple(!b.replaces, b.target, b.key.list, b.key.slot);
   });
   std::vector<fl_backend_key> keys;
   std::vector<fl_backend> values;
@@ -99,18 +170,48 @@ void ServiceSync::write_slots(Round& round) {
 }
 
 // How many slots, from 0 on, hold what the target wants.
-uint32_t ServiceSync::usable(const Target& target) const {
-  if (target.trouble.empty()) return static_cast<uint32_t>(target.backends.size());
-  auto service = kernel_.find(target.rule->id);
+uint32_t ServiceSync::usable(const Target& target, const List& list) const {
+  if (target.trouble.empty()) return static_cast<uint32_t>(list.backends.size());
+  auto service = kernel_.find(list.id);
   if (service == kernel_.end()) return 0;
   const auto& slots = service->second.slots;
-  std::set<fl_backend, AddressOrder> wanted(target.backends.begin(), target.backends.end());
+  std::set<fl_backend, AddressOrder> wanted(list.backends.begin(), list.backends.end());
   uint32_t good = 0;
-  while (good < slots.size() && good < target.backends.size() && slots[good].service != 0 &&
-         wanted.contains(slots[good])) {
+  while (good < slots.size() && good < list.backends.size() && slots[good].list != 0 &&
+         wanted.contains(slots[good]) &&
+         is_member(target.rule->id, slots[good].ip, slots[good].port)) {
     ++good;
   }
   return good;
+}
+
+fl_frontend ServiceSync::value_of(const Target& target, const WantedFrontend& frontend) const {
+  const uint32_t drop = target.drop ? uint32_t{FL_FRONTEND_DROP} : 0u;
+  fl_frontend value{.service = target.rule->id,
+                    .count = 0,
+                    .local_list = 0,
+                    .local_count = 0,
+                    .flags = frontend.flags | drop,
+                    .affinity_s = target.affinity_s};
+  const bool local = (frontend.flags & FL_FRONTEND_LOCAL_ONLY) != 0;
+  if (!local || (frontend.flags & FL_FRONTEND_EXTERNAL) != 0) {
+    value.count = usable(target, target.cluster);
+  }
+  if (local) {
+    value.local_list = target.rule->local_id;
+    value.local_count = usable(target, target.local);
+  }
+  return value;
+}
+
+// Old backends are better than none when the new ones could not be written.
+bool ServiceSync::worth_writing(const Target& target, const fl_frontend& now,
+                                const fl_frontend& next) const {
+  if (same_bytes(now, next)) return false;
+  const bool loses_cluster = next.count == 0 && now.count > 0 && !target.cluster.backends.empty();
+  const bool loses_local =
+      next.local_count == 0 && now.local_count > 0 && !target.local.backends.empty();
+  return target.trouble.empty() || !(loses_cluster || loses_local);
 }
 
 void ServiceSync::write_frontends(Round& round) {
@@ -119,16 +220,11 @@ void ServiceSync::write_frontends(Round& round) {
   std::vector<size_t> targets;
   for (size_t i = 0; i < round.targets.size(); ++i) {
     const Target& target = round.targets[i];
-    uint32_t count = usable(target);
-    fl_frontend value{target.rule->id, count, target.drop ? uint32_t{FL_FRONTEND_DROP} : 0u};
-    for (const fl_frontend_key& key : target.rule->frontends) {
-      auto held = frontends_.find(key);
-      if (held != frontends_.end()) {
-        if (same_bytes(held->second, value)) continue;
-        // Old backends are better than none when the new ones could not be written.
-        if (count == 0 && !target.backends.empty() && held->second.count > 0) continue;
-      }
-      keys.push_back(key);
+    for (const WantedFrontend& frontend : target.rule->frontends) {
+      const fl_frontend value = value_of(target, frontend);
+      auto held = frontends_.find(frontend.key);
+      if (held != frontends_.end() && !worth_writing(target, held->second, value)) continue;
+      keys.push_back(frontend.key);
       values.push_back(value);
       targets.push_back(i);
     }
@@ -137,8 +233,10 @@ void ServiceSync::write_frontends(Round& round) {
       keys.size(),
       [&](size_t at) { return maps_.update(MapId::frontends, from(keys, at), from(values, at)); },
       [&](size_t i) {
-        auto held = frontends_.find(keys[i]);
-        if (held != frontends_.end()) round.touched.insert(held->second.service);
+        if (auto held = frontends_.find(keys[i]); held != frontends_.end()) {
+          round.touched.insert(held->second.service);
+          if (held->second.local_list != 0) round.touched.insert(held->second.local_list);
+        }
         point(keys[i], values[i]);
       },
       [&](size_t i, int error) {
@@ -161,62 +259,109 @@ void ServiceSync::erase_frontends(Round& round, bool sweep) {
   round.report.writes += write_all(
       keys.size(), [&](size_t at) { return maps_.erase(MapId::frontends, from(keys, at)); },
       [&](size_t i) {
-        round.touched.insert(frontends_.at(keys[i]).service);
+        const fl_frontend& held = frontends_.at(keys[i]);
+        round.touched.insert(held.service);
+        if (held.local_list != 0) round.touched.insert(held.local_list);
         unpoint(keys[i]);
       },
       [&](size_t, int) { round.leftovers = true; });
 }
 
-void ServiceSync::erase_slots(Round& round, bool sweep) {
-  if (sweep) {
-    for (const auto& [id, service] : kernel_) round.touched.insert(id);
+// What cannot be removed is tried again with its rule, or, when it has none, by a sweep.
+void ServiceSync::note_failure(Round& round, uint32_t id, MapId map, int error) {
+  if (auto target = round.target_of.find(id); target != round.target_of.end()) {
+    round.targets[target->second].trouble = reason(map, error);
+  } else {
+    round.leftovers = true;
   }
+}
+
+void ServiceSync::erase_slots(Round& round) {
   std::vector<fl_backend_key> keys;
   for (uint32_t id : round.touched) {
     auto service = kernel_.find(id);
     if (service == kernel_.end()) continue;
     uint32_t reachable = 0;
     for (const fl_frontend_key& key : service->second.frontends) {
-      reachable = std::max(reachable, frontends_.at(key).count);
+      const fl_frontend& held = frontends_.at(key);
+      if (held.service == id) reachable = std::max(reachable, held.count);
+      if (held.local_list == id) reachable = std::max(reachable, held.local_count);
     }
     const auto& slots = service->second.slots;
     for (uint32_t slot = reachable; slot < slots.size(); ++slot) {
-      if (slots[slot].service != 0) keys.push_back({id, slot});
+      if (slots[slot].list != 0) keys.push_back({id, slot});
     }
   }
   round.report.writes += write_all(
       keys.size(), [&](size_t at) { return maps_.erase(MapId::backends, from(keys, at)); },
       [&](size_t i) { set_slot(keys[i], fl_backend{}); },
       [&](size_t, int) { round.leftovers = true; });
+}
+
+// Members of a rule that this round did not look at are as they should be.
+void ServiceSync::erase_members(Round& round) {
+  std::vector<fl_member_key> keys;
   for (uint32_t id : round.touched) {
     auto service = kernel_.find(id);
     if (service == kernel_.end()) continue;
-    auto& slots = service->second.slots;
-    while (!slots.empty() && slots.back().service == 0) slots.pop_back();
-    if (slots.empty() && service->second.frontends.empty()) kernel_.erase(service);
+    auto target = round.target_of.find(id);
+    const bool gone = !id_owner_.contains(id) && service->second.frontends.empty();
+    if (target == round.target_of.end() && !gone) continue;
+    // Backends that are served although their successors could not be written.
+    if (!gone && !round.targets[target->second].trouble.empty()) continue;
+    for (const Member& member : service->second.members) {
+      const auto order = [](const Member& a, const Member& b) { return BytesLess()(a.key, b.key); };
+      if (!gone) {
+        const auto& wanted = round.targets[target->second].members;
+        if (std::binary_search(wanted.begin(), wanted.end(), member, order)) continue;
+      }
+      keys.push_back(member.key);
+    }
   }
+  round.report.writes += write_all(
+      keys.size(), [&](size_t at) { return maps_.erase(MapId::members, from(keys, at)); },
+      [&](size_t i) { unset_member(keys[i]); },
+      [&](size_t i, int error) { note_failure(round, keys[i].service, MapId::members, error); });
 }
 
-void ServiceSync::point(const fl_frontend_key& key, const fl_frontend& value) {
-  unpoint(key);
-  frontends_[key] = value;
-  kernel_[value.service].frontends.push_back(key);
+void ServiceSync::erase_ranges(Round& round) {
+  std::vector<fl_source_range> keys;
+  for (uint32_t id : round.touched) {
+    auto service = kernel_.find(id);
+    if (service == kernel_.end()) continue;
+    auto target = round.target_of.find(id);
+    const bool gone = !id_owner_.contains(id) && service->second.frontends.empty();
+    if (target == round.target_of.end() && !gone) continue;
+    for (const fl_source_range& range : service->second.ranges) {
+      if (!gone) {
+        const auto& wanted = round.targets[target->second].ranges;
+        if (std::binary_search(wanted.begin(), wanted.end(), range, BytesLess())) continue;
+      }
+      keys.push_back(range);
+    }
+  }
+  round.report.writes += write_all(
+      keys.size(), [&](size_t at) { return maps_.erase(MapId::source_ranges, from(keys, at)); },
+      [&](size_t i) {
+        std::erase_if(kernel_[keys[i].service].ranges,
+                      [&](const fl_source_range& one) { return same_bytes(one, keys[i]); });
+      },
+      [&](size_t i, int error) {
+        note_failure(round, keys[i].service, MapId::source_ranges, error);
+      });
 }
 
-void ServiceSync::unpoint(const fl_frontend_key& key) {
-  auto held = frontends_.find(key);
-  if (held == frontends_.end()) return;
-  std::erase_if(kernel_[held->second.service].frontends,
-                [&](const fl_frontend_key& other) { return same_bytes(other, key); });
-  frontends_.erase(held);
-}
-
-void ServiceSync::set_slot(const fl_backend_key& key, const fl_backend& value) {
-  auto& slots = kernel_[key.service].slots;
-  if (slots.size() <= key.slot) slots.resize(key.slot + 1);
-  backend_count_ -= slots[key.slot].service != 0;
-  backend_count_ += value.service != 0;
-  slots[key.slot] = value;
+void ServiceSync::forget_empty(Round& round) {
+  for (uint32_t id : round.touched) {
+    auto found = kernel_.find(id);
+    if (found == kernel_.end()) continue;
+    KernelService& service = found->second;
+    while (!service.slots.empty() && service.slots.back().list == 0) service.slots.pop_back();
+    if (service.slots.empty() && service.frontends.empty() && service.members.empty() &&
+        service.ranges.empty()) {
+      kernel_.erase(found);
+    }
+  }
 }
 
 }  // namespace fairlead::dataplane::ebpf

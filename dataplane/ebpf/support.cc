@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "dataplane/ebpf/driver.h"
+#include "dataplane/ebpf/stale_udp.h"
 #include "net/fd.h"
 
 namespace fairlead::dataplane {
@@ -70,6 +71,10 @@ EbpfSupport probe_ebpf() {
                         "): NodePorts are not served to other hosts"));
   }
   support.tcx = support.tc && knows_tcx();
+  support.close_sockets = ebpf::can_close_sockets();
+  if (!support.close_sockets) {
+    notes.push_back("no SOCK_DESTROY: connected UDP sockets stay with a backend that is gone");
+  }
   if (support.connect &&
       libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval, nullptr) != 1) {
     notes.push_back(

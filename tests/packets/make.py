@@ -121,8 +121,8 @@ def lines(data):
 
 
 class Case:
-    def __init__(self, name, about):
-        self.name, self.text = name, f"# {about}\n{SERVICES}\n"
+    def __init__(self, name, about, services=SERVICES):
+        self.name, self.text = name, f"# {about}\n{services}\n"
 
     def step(self, hook, what, before, verdict="ok", after=None):
         self.text += f"{hook} # {what}\n{lines(before)}"
@@ -233,10 +233,78 @@ def truncated():
               frame(icmp(ROUTER, NODE, 3, 1, 0, tcp_packet(NODE, BACKEND, MASQ, 8080)[:18])))
     case.same("ingress", "an error about an error", frame(icmp(
         ROUTER, NODE, 3, 1, 0, icmp(NODE, BACKEND, 3, 1, 0, b"x" * 28))))
-    case.same("ingress", "another port of the service", frame(tcp_packet(POD, VIP, 5000, 81)))
+    case.same("ingress", "the middle of a connection of which nobody saw the beginning",
+              frame(tcp_packet(POD, VIP, 5000, 80, flags=0x18, ack=77, payload=b"hello")))
     case.same("ingress", "SCTP", frame(ip4(POD, VIP, 132, bytes(32))))
     case.same("ingress", "a reset that belongs to nothing",
               frame(tcp_packet(POD, VIP, 5000, 80, flags=4)))
+    case.write()
+
+
+def policies():
+    lb, lb6, far = "203.0.113.1", "fd03::1", "10.2.1.2"
+    case = Case("policies", "Who gets which backends, and who keeps an address.", f"""node {NODE}
+node {NODE6}
+node 192.0.2.3
+ports-on {NODE}
+ports-on {NODE6}
+pods 10.1.0.0/16
+pods fd01::/48
+services 10.96.0.0/16
+services fd96::/112
+default/ext TCP 10.96.0.20:80,node:30080!,lb:{lb}:80! -> {BACKEND}:8080^,{far}:8080
+default/in TCP 10.96.0.21:80! -> {BACKEND}:8080*
+default/lb TCP 10.96.0.22:80,lb:{lb}:81 -> {BACKEND}:8081* from=192.0.2.8/30
+default/lb6 TCP [fd96::22]:80,lb:[{lb6}]:81 -> [{BACKEND6}]:8081* from=fd02::/64
+default/mine TCP 10.96.0.23:80,lb:{lb}:82 -> {BACKEND}:8082* from=192.0.2.3/32
+default/out TCP 10.96.0.25:80 -> {far}:8085
+default/empty TCP 10.96.0.24:80,node:30081! -> {far}:8080 if-empty=drop
+""")
+
+    def goes(what, src, dst, port, backend, backend_port, source=None, source_port=5000):
+        case.step("ingress", what, frame(tcp_packet(src, dst, 5000, port)), "ok",
+                  frame(tcp_packet(src, backend, 5000, backend_port)))
+        case.step("egress", "as the node" if source else "with its own address",
+                  frame(tcp_packet(src, backend, 5000, backend_port)),
+                  *(("ok", frame(tcp_packet(source, backend, MASQ, backend_port)))
+                    if source else ("same",)))
+
+    def dropped(what, src, dst, port):
+        case.step("ingress", what, frame(tcp_packet(src, dst, 5000, port)), "drop")
+
+    goes("outside, policy Local: a local one", CLIENT, NODE, 30080, BACKEND, 8080)
+    goes("a pod, policy Local: any", POD, NODE, 30080, far, 8080)
+    goes("a pod, policy Local, load balancer", "10.1.2.3", lb, 80, far, 8080)
+    goes("the node, policy Local", "192.0.2.3", lb, 80, far, 8080, NODE)
+    goes("outside to its ClusterIP: any", "192.0.2.7", "10.96.0.25", 80, far, 8085, NODE)
+    goes("outside, internal policy Local", "192.0.2.6", "10.96.0.21", 80, BACKEND, 8080, NODE)
+    goes("a pod, internal policy Local", "10.1.2.4", "10.96.0.21", 80, BACKEND, 8080)
+    goes("inside the source ranges", CLIENT, lb, 81, BACKEND, 8081, NODE)
+    goes("inside the source ranges, IPv6", CLIENT6, lb6, 81, BACKEND6, 8081, NODE6)
+    dropped("outside the source ranges", "192.0.2.12", lb, 81)
+    dropped("outside the source ranges: a pod", POD, lb, 81)
+    dropped("outside the source ranges, IPv6", POD6, lb6, 81)
+    goes("the source ranges are the load balancer's only", POD, "10.96.0.22", 80, BACKEND, 8081)
+    dropped("the address that it dials, and no address of the node in the ranges", lb, lb, 81)
+    goes("the address that it dials, and the node is in the ranges", lb, lb, 82, BACKEND, 8082, NODE)
+    dropped("policy Local without local backends", CLIENT, NODE, 30081)
+    dropped("an address that no service has", POD, "10.96.0.99", 80)
+    dropped("an address that no service has, IPv6", POD6, "fd96::99", 80)
+    case.same("ingress", "an address of the node without NodePorts",
+              frame(tcp_packet(CLIENT, "192.0.2.3", 5000, 30080)))
+    case.write()
+
+
+def masquerade_all():
+    case = Case("masquerade_all", "Everything to a ClusterIP leaves as the node.", f"""node {NODE}
+pods 10.1.0.0/16
+masquerade-all
+default/web TCP {VIP}:80 -> {BACKEND}:8080
+""")
+    case.step("ingress", "a pod", frame(tcp_packet(POD, VIP, 5000, 80)), "ok",
+              frame(tcp_packet(POD, BACKEND, 5000, 8080)))
+    case.step("egress", "as the node", frame(tcp_packet(POD, BACKEND, 5000, 8080)), "ok",
+              frame(tcp_packet(NODE, BACKEND, MASQ, 8080)))
     case.write()
 
 
@@ -278,7 +346,7 @@ def refused():
         options = {"hops": 64} if v6 else {"ttl": 64, "ident": 0}
         for what, flags, data, rst in (
                 ("SYN", 2, b"", {"flags": 0x14, "seq": 0, "ack": 1001}),
-                ("data", 0x18, b"hello", {"flags": 4, "seq": 77, "ack": 0}),
+                ("SYN and push", 10, b"hello", {"flags": 0x14, "seq": 0, "ack": 1006}),
                 ("SYN with data", 2, b"hi", {"flags": 0x14, "seq": 0, "ack": 1003})):
             before = tcp_packet(pod, vip, 5000, 80, flags, ack=77 if flags & 16 else 0,
                                 payload=data)
@@ -291,6 +359,10 @@ def refused():
         reply = packet(vip, pod, 58 if v6 else 1, reply[40 if v6 else 20:], **options)
         case.step("ingress", "datagram: port unreachable", frame(before), "redirect",
                   answer(reply))
+    case.step("ingress", "a port that the service does not have",
+              frame(tcp_packet(POD, VIP, 5000, 81)), "redirect",
+              answer(ip4(VIP, POD, 6, tcp(VIP, POD, 81, 5000, 0x14, seq=0, ack=1001), ttl=64,
+                         ident=0)))
     case.step("ingress", "policy", frame(tcp_packet(POD, "10.96.0.12", 5000, 80)), "drop")
     case.step("ingress", "with IP options there is no answer",
               frame(ip4(POD, "10.96.0.11", 6, tcp(POD, "10.96.0.11", 5000, 80, 2),
@@ -312,3 +384,5 @@ truncated()
 icmp_errors("icmp4", CLIENT, NODE, BACKEND, ROUTER, 3, 4, 1400)
 icmp_errors("icmp6", CLIENT6, NODE6, BACKEND6, ROUTER6, 2, 0, 1400)
 refused()
+policies()
+masquerade_all()

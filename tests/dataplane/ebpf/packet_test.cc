@@ -113,9 +113,10 @@ TEST_P(PacketTest, ComesOutAsTheFileSays) {
   ServiceTable table = test::table_of(file.table);
   ServiceSync services(maps);
   ASSERT_TRUE(services.apply(table, {}, true).ok());
-  NodeSync node(maps, {.netns_cookie = 1,
-                       .masquerade_port_low = masquerade_port,
-                       .masquerade_port_high = masquerade_port});
+  NodeSync node(maps, services.addresses(),
+                {.netns_cookie = 1,
+                 .masquerade_port_low = masquerade_port,
+                 .masquerade_port_high = masquerade_port});
   ApplyReport report;
   node.apply(table.node, report);
   ASSERT_TRUE(report.ok());

@@ -93,7 +93,7 @@ TEST_F(SocketTest, ClientsSeeOnlyTheServiceAddress) {
       {"node port udp", {"10.1.0.1", 30053, udp, false}, "web 10.1.0.1 from 10.1.0.1:30053"},
       {"node port on loopback", {"127.0.0.1", 30080}, "web 10.1.0.1 from 127.0.0.1:30080"},
       {"node port on 0.0.0.0", {"0.0.0.0", 30080}, "web 10.1.0.1 from 0.0.0.0:30080"},
-      {"node port on ::1", {"::1", 30080}, "web6 [fd01::2] from [::1]:30080"},
+      {"no node port on ::1", {"::1", 30080}, "ECONNREFUSED"},
       {"node port, IPv6", {"fd01::1", 30080}, "web6 [fd01::2] from [fd01::1]:30080"},
       {"no endpoint", {"10.96.0.11", 80}, "ECONNREFUSED"},
       {"no endpoint, IPv6", {"fd96::11", 80}, "ECONNREFUSED"},
@@ -211,7 +211,7 @@ TEST_F(SocketTest, RestartKeepsOldConnectionsAndServesNewOnesMeanwhile) {
   EXPECT_EQ(from_node(web), "web 10.1.0.1 from 10.96.0.10:80");
   ApplyReport report = driver_->apply(table_of(two_families), {}, true);
   EXPECT_TRUE(report.ok());
-  EXPECT_LE(report.writes, 1u) << "only the node's config is written again";
+  EXPECT_EQ(report.writes, 0u);
   EXPECT_TRUE(alive());
   EXPECT_EQ(write(control[1], "q", 1), 1);
   waitpid(child, nullptr, 0);

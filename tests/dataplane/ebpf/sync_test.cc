@@ -43,8 +43,12 @@ kube/policy TCP 10.96.0.12:80,node:30081 -> drop
 )");
   ApplyReport report = sync.apply(table, {}, true);
   EXPECT_TRUE(report.ok());
-  EXPECT_EQ(report.writes, 7u + 4u);
+  EXPECT_EQ(report.writes, 7u + 4u + 4u + 4u) << "frontends, slots, members, addresses";
   EXPECT_EQ(dump(maps, sync), R"(mode ebpf
+address 10.96.0.10 cluster-ip
+address 10.96.0.11 cluster-ip
+address 10.96.0.12 cluster-ip
+address fd96::10 cluster-ip
 frontend 10.96.0.10:53/UDP kube/dns:p
   backend 10.1.0.2:53
 frontend 10.96.0.10:80/TCP default/web:p
@@ -70,26 +74,38 @@ TEST(ServiceSync, WritesInProportionToTheChange) {
   };
   const Case cases[] = {
       {"nothing", "a/a TCP 10.0.0.1:80 -> 1.0.0.1:1", "a/a TCP 10.0.0.1:80 -> 1.0.0.1:1", 0},
-      {"one of three goes: move the last, flip, erase",
+      {"one of three goes: move the last, flip, erase, and its membership",
        "a/a TCP 10.0.0.1:80 -> 1.0.0.1:1,1.0.0.2:1,1.0.0.3:1",
-       "a/a TCP 10.0.0.1:80 -> 1.0.0.2:1,1.0.0.3:1", 3},
+       "a/a TCP 10.0.0.1:80 -> 1.0.0.2:1,1.0.0.3:1", 4},
       {"the last goes: flip, erase", "a/a TCP 10.0.0.1:80 -> 1.0.0.1:1,1.0.0.2:1",
-       "a/a TCP 10.0.0.1:80 -> 1.0.0.1:1", 2},
+       "a/a TCP 10.0.0.1:80 -> 1.0.0.1:1", 3},
       {"one more: add, flip", "a/a TCP 10.0.0.1:80 -> 1.0.0.1:1",
-       "a/a TCP 10.0.0.1:80 -> 1.0.0.1:1,1.0.0.2:1", 2},
-      {"one replaced: one slot", "a/a TCP 10.0.0.1:80 -> 1.0.0.1:1,1.0.0.2:1",
-       "a/a TCP 10.0.0.1:80 -> 1.0.0.2:1,1.0.0.3:1", 1},
+       "a/a TCP 10.0.0.1:80 -> 1.0.0.1:1,1.0.0.2:1", 3},
+      {"one replaced: one slot, two members", "a/a TCP 10.0.0.1:80 -> 1.0.0.1:1,1.0.0.2:1",
+       "a/a TCP 10.0.0.1:80 -> 1.0.0.2:1,1.0.0.3:1", 3},
       {"order does not matter", "a/a TCP 10.0.0.1:80 -> 1.0.0.1:1,1.0.0.2:1",
        "a/a TCP 10.0.0.1:80 -> 1.0.0.2:1,1.0.0.1:1", 0},
       {"became local", "a/a TCP 10.0.0.1:80 -> 1.0.0.1:1", "a/a TCP 10.0.0.1:80 -> 1.0.0.1:1*", 1},
       {"all gone: flip, erase two", "a/a TCP 10.0.0.1:80 -> 1.0.0.1:1,1.0.0.2:1",
-       "a/a TCP 10.0.0.1:80 ->", 3},
+       "a/a TCP 10.0.0.1:80 ->", 5},
       {"reject becomes drop", "a/a TCP 10.0.0.1:80 ->", "a/a TCP 10.0.0.1:80 -> drop", 1},
       {"a frontend more", "a/a TCP 10.0.0.1:80 -> 1.0.0.1:1",
        "a/a TCP 10.0.0.1:80,node:30000 -> 1.0.0.1:1", 1},
       {"a frontend less", "a/a TCP 10.0.0.1:80,node:30000 -> 1.0.0.1:1",
        "a/a TCP 10.0.0.1:80 -> 1.0.0.1:1", 1},
-      {"service deleted", "a/a TCP 10.0.0.1:80 -> 1.0.0.1:1", "", 2},
+      {"service deleted", "a/a TCP 10.0.0.1:80 -> 1.0.0.1:1", "", 4},
+      {"policy Local: a list of its own, flip",
+       "a/a TCP 10.0.0.1:80,node:30000 -> 1.0.0.1:1*,1.0.0.2:1",
+       "a/a TCP 10.0.0.1:80,node:30000! -> 1.0.0.1:1*,1.0.0.2:1", 3},
+      {"a remote one more, nothing for policy Local", "a/a TCP 10.0.0.1:80!  -> 1.0.0.1:1*",
+       "a/a TCP 10.0.0.1:80! -> 1.0.0.1:1*,1.0.0.2:1", 0},
+      {"a local one goes: its slot and its membership in both lists",
+       "a/a TCP ext:10.0.0.1:80! -> 1.0.0.1:1*,1.0.0.2:1*",
+       "a/a TCP ext:10.0.0.1:80! -> 1.0.0.1:1*", 4},
+      {"affinity: flip", "a/a TCP 10.0.0.1:80 -> 1.0.0.1:1",
+       "a/a TCP 10.0.0.1:80 -> 1.0.0.1:1 affinity=10", 1},
+      {"a source range for another", "a/a TCP lb:10.0.0.1:80 -> 1.0.0.1:1 from=10.0.0.0/8",
+       "a/a TCP lb:10.0.0.1:80 -> 1.0.0.1:1 from=11.0.0.0/8", 2},
       {"address goes over to another service: add, flip, erase", "a/a TCP 10.0.0.1:80 -> 1.0.0.1:1",
        "b/b TCP 10.0.0.1:80 -> 1.0.0.1:1", 0},
       {"duplicates count once", "a/a TCP 10.0.0.1:80 -> 1.0.0.1:1",
@@ -117,6 +133,8 @@ TEST(ServiceSync, OnlyChangedServicesAreLookedAt) {
   ServiceTable after = table_of("a/a TCP 10.0.0.1:80 ->\nb/b TCP 10.0.0.2:80 ->");
   sync.apply(after, {{"a", "a"}}, false);
   EXPECT_EQ(dump(maps, sync), R"(mode ebpf
+address 10.0.0.1 cluster-ip
+address 10.0.0.2 cluster-ip
 frontend 10.0.0.1:80/TCP a/a:p reject
 frontend 10.0.0.2:80/TCP b/b:p
   backend 1.0.0.1:1
@@ -134,6 +152,7 @@ TEST(ServiceSync, TwoServicesWithOneAddress) {
   ServiceTable one = table_of("b/b TCP 10.0.0.1:80,node:30000 -> 1.0.0.2:1");
   EXPECT_TRUE(sync.apply(one, {{"a", "a"}}, false).ok()) << "the other gets it when it is free";
   EXPECT_EQ(dump(maps, sync), R"(mode ebpf
+address 10.0.0.1 cluster-ip
 frontend 10.0.0.1:80/TCP b/b:p
   backend 1.0.0.2:1
 frontend node-port 30000/TCP IPv4 b/b:p
@@ -174,6 +193,8 @@ c/c TCP 10.0.0.3:80 ->
   table.services.erase({"a", "a"});
   EXPECT_TRUE(sync.apply(table, {{"a", "a"}}, false).ok() || sync.retry().ok());
   EXPECT_EQ(dump(maps, sync), R"(mode ebpf
+address 10.0.0.2 cluster-ip
+address 10.0.0.3 cluster-ip
 frontend 10.0.0.2:80/TCP b/b:p
   backend 1.0.0.1:1
   backend 1.0.0.2:1
@@ -212,8 +233,25 @@ ServiceTable random_table(std::mt19937& random, const ServiceTable& from) {
         }
         if (!taken) rule.frontends.push_back({FrontendKind::node_port, Ip::v4(0), node_port});
       }
+      if (below(3) == 0) {
+        rule.frontends.push_back(
+            {FrontendKind::load_balancer, Ip::v4(0xcb007100u + unsigned(i)), number});
+        for (int r = below(3); r > 0; --r) {
+          rule.source_ranges.push_back({Ip::v4(0xc0a80000u + unsigned(below(4)) * 256), 24});
+        }
+      }
+      const bool internal = below(4) == 0, external = below(3) == 0;
+      for (Frontend& frontend : rule.frontends) {
+        frontend.local_only = frontend.kind == FrontendKind::cluster_ip ? internal : external;
+      }
+      if (below(4) == 0) rule.affinity_timeout_s = unsigned(100 + below(2));
       for (int b = 0; b < 8; ++b) {
-        if (below(3) == 0) rule.backends.push_back({Ip::v4(0x01000000u + unsigned(b)), 1, b < 2});
+        if (below(3) == 0) rule.backends.push_back({Ip::v4(0x01000000u + unsigned(b)), 1, b < 4});
+      }
+      // Some local ones are for policy Local only.
+      while (rule.cluster_first < rule.backends.size() && rule.backends[rule.cluster_first].local &&
+             below(4) == 0) {
+        ++rule.cluster_first;
       }
       std::sort(rule.frontends.begin(), rule.frontends.end());
       entry.ports.push_back(rule);
@@ -223,15 +261,28 @@ ServiceTable random_table(std::mt19937& random, const ServiceTable& from) {
   return table;
 }
 
-using Sets = std::map<std::string, std::set<std::string>>;  // frontend -> backends
+using Sets = std::map<std::string, std::set<std::string>>;  // frontend and set -> backends
+
+std::string without_flags(fl_backend backend) {
+  backend.flags = 0;
+  return to_text(backend);
+}
 
 Sets sets_of(const ServiceTable& table) {
   Sets sets;
   for (const auto& [key, entry] : table.services) {
     for (const PortRule& rule : entry.ports) {
       for (const Frontend& frontend : rule.frontends) {
-        auto& set = sets[to_text(to_map(frontend, rule.protocol))];
-        for (const Backend& backend : rule.backends) set.insert(to_text(to_map(backend)));
+        const std::string name = to_text(to_map(frontend, rule.protocol));
+        const auto add = [&](const char* set, std::span<const Backend> backends) {
+          auto& into = sets[name + set];
+          for (const Backend& backend : backends) into.insert(without_flags(to_map(backend)));
+        };
+        if (!frontend.local_only || frontend.kind != FrontendKind::cluster_ip) {
+          add(" cluster", cluster_backends(rule));
+        }
+        if (frontend.local_only) add(" local", local_backends(rule));
+        add(" any", rule.backends);
       }
     }
   }
@@ -242,33 +293,47 @@ Sets sets_of(const ServiceTable& table) {
 std::string wrong_now(const FakeMaps& maps, const Sets& before, const Sets& after) {
   std::set<std::string> present;
   std::string wrong;
+  const auto look = [&](const std::string& frontend, const char* set, uint32_t service,
+                        uint32_t list, uint32_t count) {
+    const std::string name = frontend + set;
+    present.insert(name);
+    std::set<std::string> good;
+    // Another policy from now on: every backend of the service is one that it may lead to.
+    if (auto any = after.find(frontend + " any"); any != after.end() && !after.contains(name)) {
+      good = any->second;
+    }
+    for (const Sets* sets : {&before, &after}) {
+      if (auto found = sets->find(name); found != sets->end()) {
+        good.insert(found->second.begin(), found->second.end());
+      }
+    }
+    for (uint32_t slot = 0; slot < count; ++slot) {
+      auto* backend = maps.find<fl_backend>(MapId::backends, fl_backend_key{list, slot});
+      if (backend == nullptr)
+        wrong += cat(name, " misses slot ", slot, "\n");
+      else if (backend->list != list)
+        wrong += cat(name, " foreign slot\n");
+      else if (!good.contains(without_flags(*backend)))
+        wrong += cat(name, " leads to ", to_text(*backend), "\n");
+      else if (!maps.find<uint32_t>(MapId::members,
+                                    fl_member_key{service, backend->ip, backend->port, 0}))
+        wrong += cat(name, " has a backend that is no member: ", to_text(*backend), "\n");
+    }
+    auto old_set = before.find(name), new_set = after.find(name);
+    bool always = old_set != before.end() && new_set != after.end() && !old_set->second.empty() &&
+                  !new_set->second.empty();
+    if (always && count == 0) wrong += cat(name, " has no backend\n");
+  };
   each_entry<fl_frontend_key, fl_frontend>(
       maps, MapId::frontends, [&](const fl_frontend_key& key, const fl_frontend& value) {
-        std::string name = to_text(key);
-        present.insert(name);
-        std::set<std::string> good;
-        for (const Sets* sets : {&before, &after}) {
-          if (auto found = sets->find(name); found != sets->end()) {
-            good.insert(found->second.begin(), found->second.end());
-          }
+        const bool local = (value.flags & FL_FRONTEND_LOCAL_ONLY) != 0;
+        if (!local || (value.flags & FL_FRONTEND_EXTERNAL) != 0) {
+          look(to_text(key), " cluster", value.service, value.service, value.count);
         }
-        for (uint32_t slot = 0; slot < value.count; ++slot) {
-          auto* backend =
-              maps.find<fl_backend>(MapId::backends, fl_backend_key{value.service, slot});
-          if (backend == nullptr)
-            wrong += cat(name, " misses slot ", slot, "\n");
-          else if (backend->service != value.service)
-            wrong += cat(name, " foreign slot\n");
-          else if (!good.contains(to_text(*backend))) {
-            wrong += cat(name, " leads to ", to_text(*backend), "\n");
-          }
-        }
-        auto old_set = before.find(name), new_set = after.find(name);
-        bool always = old_set != before.end() && new_set != after.end() &&
-                      !old_set->second.empty() && !new_set->second.empty();
-        if (always && value.count == 0) wrong += cat(name, " has no backend\n");
+        if (local) look(to_text(key), " local", value.service, value.local_list, value.local_count);
       });
   for (const auto& [name, backends] : before) {
+    if (name.ends_with(" any")) continue;
     if (after.contains(name) && !present.contains(name)) wrong += cat(name, " is missing\n");
   }
   return wrong;
@@ -394,25 +459,28 @@ TEST(ServiceSyncProperty, ManyWritesFailAndItStillConverges) {
 TEST(NodeSync, WritesOnlyDifferences) {
   FakeMaps maps;
   ServiceSync sync(maps);
-  NodeSync node(maps, {.netns_cookie = 7, .masquerade_port_low = 1024, .masquerade_port_high = 2});
+  NodeSync node(maps, sync.addresses(),
+                {.netns_cookie = 7, .masquerade_port_low = 1024, .masquerade_port_high = 2});
   ApplyReport report;
   node.apply(table_of("node 192.0.2.1\nnode 192.0.2.2\nnode fd00::1\npods 10.1.0.0/16").node,
              report);
   EXPECT_TRUE(report.ok());
   EXPECT_EQ(dump(maps, sync), R"(mode ebpf
+address 192.0.2.1 node node-ports
+address 192.0.2.2 node node-ports
+address fd00::1 node node-ports
+localhost-node-ports
 masquerade-as 192.0.2.1
 masquerade-as fd00::1
-node-ip 192.0.2.1
-node-ip 192.0.2.2
-node-ip fd00::1
 pod-cidr 10.1.0.0/16
 )");
   ApplyReport second;
   node.apply(table_of("node 192.0.2.2\npods 10.1.0.0/16\npods fd01::/48").node, second);
   EXPECT_EQ(second.writes, 1u + 1u + 2u) << "a CIDR, the config, two addresses away";
   EXPECT_EQ(dump(maps, sync), R"(mode ebpf
+address 192.0.2.2 node node-ports
+localhost-node-ports
 masquerade-as 192.0.2.2
-node-ip 192.0.2.2
 pod-cidr 10.1.0.0/16
 pod-cidr fd01::/48
 )");
@@ -426,7 +494,8 @@ TEST(NodeSync, FailedWritesAreRetriedAndEarlierStateIsTakenOver) {
   ServiceSync sync(maps);
   bool broken = true;
   FaultyMaps faulty(maps, [&](size_t n, MapId, bool) { return broken && n % 2 == 0 ? EIO : 0; });
-  NodeSync node(faulty, {});
+  ServiceSync on_faulty(faulty);
+  NodeSync node(faulty, on_faulty.addresses(), {});
   NodeConfig wanted = table_of("node 192.0.2.1\nnode fd00::1\npods 10.1.0.0/16").node;
   ApplyReport report;
   node.apply(wanted, report);
@@ -438,13 +507,15 @@ TEST(NodeSync, FailedWritesAreRetriedAndEarlierStateIsTakenOver) {
   EXPECT_TRUE(again.ok());
   EXPECT_FALSE(node.pending());
   std::string expected = dump(maps, sync);
-  EXPECT_NE(expected.find("node-ip fd00::1"), std::string::npos);
+  EXPECT_NE(expected.find("address fd00::1 node node-ports"), std::string::npos);
 
-  NodeSync restarted(maps, {});
+  ServiceSync again_sync(maps);
+  ASSERT_TRUE(again_sync.load());
+  NodeSync restarted(maps, again_sync.addresses(), {});
   ASSERT_TRUE(restarted.load());
   ApplyReport after;
   restarted.apply(wanted, after);
-  EXPECT_EQ(after.writes, 1u) << "the config only";
+  EXPECT_EQ(after.writes, 0u);
   EXPECT_EQ(dump(maps, sync), expected);
 }
 
