@@ -85,7 +85,8 @@ Result<NodeConfig> parse_node(std::string_view yaml) {
 NodeConfig random_node() {
   return {"node-0",
           {Ip::v4(0xc0a80001), *Ip::parse("fd01::1"), Ip::v4(0xc0a80002)},
-          {*Cidr::parse("10.1.0.0/16"), *Cidr::parse("fd00::a01:0/112")}};
+          {*Cidr::parse("10.1.0.0/16"), *Cidr::parse("fd00::a01:0/112")},
+          "zone-0"};
 }
 
 api::Service RandomCluster::make_service(uint32_t number) {
@@ -115,6 +116,11 @@ api::Service RandomCluster::make_service(uint32_t number) {
   if (chance(30)) service.load_balancer_ips.push_back(test_ip(0xcb007180 + below(2), true));
   if (chance(30)) service.external_policy = api::TrafficPolicy::local;
   if (chance(20)) service.internal_policy = api::TrafficPolicy::local;
+  if (chance(20)) service.affinity_timeout_s = 60 + below(3);
+  for (uint32_t i = chance(30) ? below(3) : 0; i > 0; --i) {
+    service.source_ranges.push_back(below(2) == 0 ? Cidr{test_ip(0xc0a80000 + below(3), false), 32}
+                                                  : *Cidr::parse("fd01::/64"));
+  }
   return service;
 }
 
@@ -131,6 +137,7 @@ api::EndpointSlice RandomCluster::make_slice(const api::ObjectKey& key, uint32_t
                              .port = static_cast<uint16_t>(8080 + i)});
     }
   }
+  const bool hints = chance(30);
   const uint32_t count = below(6);
   for (uint32_t i = 0; i < count; ++i) {
     api::Endpoint& endpoint = slice.endpoints.emplace_back();
@@ -140,6 +147,7 @@ api::EndpointSlice RandomCluster::make_slice(const api::ObjectKey& key, uint32_t
     endpoint.ready = chance(70);
     endpoint.terminating = !endpoint.ready && chance(60);
     endpoint.serving = endpoint.ready || chance(60);
+    if (hints) endpoint.hint_zones.push_back(chance(50) ? "zone-0" : "zone-1");
   }
   return slice;
 }

@@ -54,7 +54,10 @@ TEST(Lacking, NamesWhatAServiceAsksForAndTheModeHasNot) {
   const Case cases[] = {
       {Mode::ebpf, sctp, {"default/web:http: no SCTP in ebpf mode; these ports are not served"}},
       {Mode::nftables, sctp, {}},
-      {Mode::ebpf, special, {}},
+      {Mode::ebpf,
+       special,
+       {"default/web:http: no Maglev in ebpf mode; backends are chosen at random",
+        "default/web:http: no direct server return in ebpf mode; answers come back by NAT"}},
       {Mode::iptables,
        special,
        {"default/web:http: no Maglev in iptables mode; backends are chosen at random",

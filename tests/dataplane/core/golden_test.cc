@@ -6,7 +6,13 @@
 
 #include "base/text.h"
 #include "dataplane/compile.h"
+#include "dataplane/ebpf/fake_maps.h"
+#include "dataplane/ebpf/map_dump.h"
+#include "dataplane/ebpf/node_sync.h"
+#include "dataplane/ebpf/service_sync.h"
 #include "dataplane/flow.h"
+#include "dataplane/iptables/driver.h"
+#include "dataplane/iptables/fake_runner.h"
 #include "dataplane/nftables/driver.h"
 #include "dataplane/nftables/fake_runner.h"
 #include "tests/dataplane/cluster.h"
@@ -55,6 +61,26 @@ std::string kernel_rows(const ServiceTable& table) {
   return report.ok() ? driver->dump() : cat("error: ", join(report.errors, "; "), "\n");
 }
 
+std::string ebpf_maps(const ServiceTable& table) {
+  ebpf::FakeMaps maps;
+  ebpf::ServiceSync services(maps);
+  ebpf::NodeSync node(maps, services.addresses(), {});
+  ApplyReport report;
+  node.apply(table.node, report);
+  services.apply(table, {}, true);
+  return ebpf::dump_maps(maps, [&](uint32_t id) { return services.name_of(id); });
+}
+
+std::string iptables_rules(const ServiceTable& table) {
+  MemoryLogSink sink;
+  Registry registry;
+  net::EventLoop loop;
+  const auto driver =
+      make_iptables_driver({}, loop, Log(sink), registry, std::make_unique<FakeIptables>());
+  const ApplyReport report = driver->apply(table, {}, true);
+  return report.ok() ? driver->dump() : cat("error: ", join(report.errors, "; "), "\n");
+}
+
 class Golden : public testing::TestWithParam<std::string> {};
 
 TEST_P(Golden, TableRowsAndFlowsAreAsWritten) {
@@ -65,6 +91,8 @@ TEST_P(Golden, TableRowsAndFlowsAreAsWritten) {
   const std::pair<std::string_view, std::string> parts[] = {
       {"table", to_text(*table)},
       {"nftables", kernel_rows(*table)},
+      {"iptables", iptables_rules(*table)},
+      {"ebpf", ebpf_maps(*table)},
       {"flows", flow_table(*table, file->section("flows"))},
   };
   if (updating_golden_files()) {
