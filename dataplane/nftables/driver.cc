@@ -49,6 +49,8 @@ class NftablesDriver final : public Driver {
   Result<void> cleanup() override;
   Result<std::vector<Drift>> verify(bool repair) override;
   std::vector<std::string> kernel_entries(const api::ObjectKey& service) const override;
+  Result<void> retire() override;
+  bool drained() const override { return !udp_flows_.any_to(retired_); }
 
  private:
   void change_rows(const ServiceTable& table, const std::set<RowKey>& touched,
@@ -89,6 +91,7 @@ class NftablesDriver final : public Driver {
   // Affinities whose memory may name backends that left.
   std::set<uint64_t> to_forget_;
   bool forget_all_ = false;
+  std::set<SocketAddress> retired_;  // the frontends at the time of retire()
 };
 
 Result<void> NftablesDriver::start() {
@@ -404,6 +407,18 @@ std::vector<std::string> NftablesDriver::kernel_entries(const api::ObjectKey& se
         });
   }
   return out;
+}
+
+Result<void> NftablesDriver::retire() {
+  for (const auto& [key, row] : desired_.rows()) retired_.insert({key.ip, key.port});
+  const nft::Layout layout(options_, NodeConfig());
+  if (const auto retired = runner_->run(layout.retire_commands()); !retired) {
+    return fail(cat("nftables: cannot retire table inet ", options_.table), retired.error());
+  }
+  node_.reset();  // the next apply() is a full one
+  layout_.reset();
+  in_sync_ = false;
+  return {};
 }
 
 Result<void> NftablesDriver::cleanup() {

@@ -127,6 +127,15 @@ std::string Layout::replace_commands() const {
   return cat(remove_commands(), base_commands(), "add chain inet ", table(), " ", label(), "\n");
 }
 
+std::string Layout::retire_commands() const {
+  std::string out = cat(remove_commands(), "add table inet ", table(), "\n");
+  append(out, command("add chain", "prerouting", "{ type nat hook prerouting priority -100; }"));
+  append(out, command("add chain", "input", "{ type nat hook input priority 100; }"));
+  append(out, command("add chain", "output", "{ type nat hook output priority -100; }"));
+  append(out, command("add chain", "postrouting", "{ type nat hook postrouting priority 100; }"));
+  return out;
+}
+
 // A condition with its trailing space; "" when no pod CIDR of the family is known.
 std::string Layout::not_local_pod(bool ipv6) const {
   const std::string set = cat("local_pods", family_digit(ipv6));

@@ -55,6 +55,19 @@ void UdpFlows::row_changes(const RowKey& key, const Row* from, const Row* to) {
   stale_ = stale_ || from == nullptr || to == nullptr || lost_one(*from, *to);
 }
 
+bool UdpFlows::any_to(const std::set<SocketAddress>& frontends) const {
+  if (conntrack_ == nullptr) return false;
+  for (const Protocol protocol : {Protocol::tcp, Protocol::udp, Protocol::sctp}) {
+    const auto flows = conntrack_->flows(protocol);
+    if (!flows) return true;
+    const bool any = std::any_of(flows->begin(), flows->end(), [&](const TrackedFlow& flow) {
+      return flow.reply_source != flow.destination && frontends.contains(flow.destination);
+    });
+    if (any) return true;
+  }
+  return false;
+}
+
 Result<void> UdpFlows::clean() {
   if (conntrack_ == nullptr || !stale_) return {};
   FL_TRY(const auto flows, conntrack_->flows(Protocol::udp));

@@ -22,6 +22,10 @@ class UdpFlows {
   void row_changes(const RowKey& key, const Row* from, const Row* to);
   void check_all() { stale_ = true; }
 
+  // Whether some flow, of any protocol, to one of these is translated. Also when that cannot be
+  // told.
+  bool any_to(const std::set<SocketAddress>& frontends) const;
+
   // Does it, when something changed. After an error the next call tries again.
   Result<void> clean();
 

@@ -333,6 +333,36 @@ TEST_F(NftFeatures, DatagramsFollowTheirService) {
   EXPECT_GE(registry_.counter("fairlead_nftables_stale_flows_removed_total", "").value(), 4u);
 }
 
+// Another mode has taken over: what is open goes on, nothing new comes in, and the end is seen.
+TEST_F(NftFeatures, ARetiredTableKeepsOpenFlowsOnly) {
+  const ServiceTable table = FlowLab::table();
+  start(table);
+  const SocketAddress to{*Ip::parse("10.96.0.1"), 80};
+  lab_->net().in("outside", [&] {
+    auto talk = std::make_unique<Conversation>(to);
+    EXPECT_EQ(talk->say("one"), "one");
+    lab_->net().in("node", [&] { ASSERT_TRUE(driver_->retire()); });
+    EXPECT_EQ(talk->say("two"), "two");
+    EXPECT_EQ(ask({}, to, Protocol::tcp, 200).starts_with("local"), false);
+    EXPECT_FALSE(driver_->drained());
+    lab_->net().in("node", [&] {
+      const auto conntrack = net::make_conntrack();
+      const auto flows = conntrack->flows(Protocol::tcp);
+      ASSERT_TRUE(flows);
+      for (const TrackedFlow& flow : *flows) EXPECT_TRUE(conntrack->remove(flow));
+    });
+    talk.reset();
+    EXPECT_TRUE(driver_->drained());
+    lab_->net().in("node", [&] {
+      ASSERT_TRUE(driver_->cleanup());
+      EXPECT_EQ(driver_->dump(), "");
+      // And back again.
+      ASSERT_TRUE(driver_->apply(table, {}, false).ok());
+    });
+    EXPECT_NE(ask({}, to, Protocol::tcp, 2000).find(' '), std::string::npos);
+  });
+}
+
 // The test needs no SCTP in the kernel: an INIT (RFC 9260, 3.3.2) by a raw socket.
 std::string sctp_init(uint16_t to_port) {
   std::string packet(32, '\0');
