@@ -1,0 +1,34 @@
+// The door to the rest of the node that IPVS mode needs: a dummy interface that holds the service
+// addresses, so that packets to them are delivered to IPVS, and sysctls.
+#pragma once
+
+#include <memory>
+#include <set>
+#include <string>
+
+#include "base/ip.h"
+#include "base/result.h"
+
+namespace fairlead::dataplane::ipvs {
+
+struct HostAddresses {
+  std::set<Ip> device;     // on our interface, link-local ones aside
+  std::set<Ip> elsewhere;  // on the others
+  friend bool operator==(const HostAddresses&, const HostAddresses&) = default;
+};
+
+class Host {
+ public:
+  virtual ~Host() = default;
+  // Makes the interface if there is none, in the namespace of the calling thread.
+  virtual Result<void> open(const std::string& device) = 0;
+  virtual Result<HostAddresses> addresses() = 0;
+  virtual Result<void> add(const Ip& ip) = 0;     // no error when it is there
+  virtual Result<void> remove(const Ip& ip) = 0;  // no error when it is not
+  virtual Result<void> remove_device(const std::string& device) = 0;
+  virtual Result<void> write_sysctl(std::string_view key, std::string_view value) = 0;
+};
+
+std::unique_ptr<Host> make_kernel_host();
+
+}  // namespace fairlead::dataplane::ipvs

@@ -1,0 +1,87 @@
+#include <optional>
+
+#include "base/text.h"
+#include "dataplane/ipvs/host.h"
+#include "net/netlink.h"
+#include "net/netns.h"
+
+namespace fairlead::dataplane::ipvs {
+namespace {
+
+int all_bits(const Ip& ip) { return ip.is_v4() ? 32 : 128; }
+
+bool is_link_local(const Ip& ip) {
+  return !ip.is_v4() && ip.bytes[0] == 0xfe && (ip.bytes[1] & 0xc0) == 0x80;
+}
+
+class KernelHost final : public Host {
+ public:
+  Result<void> open(const std::string& device) override {
+    if (!netlink_) {
+      FL_TRY(netlink_, net::Netlink::open());
+    }
+    device_ = device;
+    if (const auto found = find(device)) return check_kind(*found);
+    FL_TRY_VOID(netlink_->add_dummy(device));
+    // IPv6 addresses of an interface that is down do not answer.
+    return netlink_->set_up(device);
+  }
+
+  Result<HostAddresses> addresses() override {
+    FL_TRY(const auto device, netlink_->link(device_));
+    FL_TRY(const auto all, netlink_->addresses());
+    HostAddresses out;
+    for (const net::AddressInfo& address : all) {
+      if (address.link_index != device.index) {
+        out.elsewhere.insert(address.ip);
+      } else if (!is_link_local(address.ip)) {
+        out.device.insert(address.ip);
+      }
+    }
+    return out;
+  }
+
+  Result<void> add(const Ip& ip) override {
+    return netlink_->add_address(device_, ip, all_bits(ip));
+  }
+
+  Result<void> remove(const Ip& ip) override {
+    const auto removed = netlink_->delete_address(device_, ip, all_bits(ip));
+    if (removed) return {};
+    FL_TRY(const HostAddresses now, addresses());
+    return now.device.contains(ip) ? removed : Result<void>();
+  }
+
+  Result<void> remove_device(const std::string& device) override {
+    if (!netlink_) {
+      FL_TRY(netlink_, net::Netlink::open());
+    }
+    return find(device) ? netlink_->delete_link(device) : Result<void>();
+  }
+
+  Result<void> write_sysctl(std::string_view key, std::string_view value) override {
+    return net::write_sysctl(key, value);
+  }
+
+ private:
+  std::optional<net::LinkInfo> find(const std::string& device) {
+    auto link = netlink_->link(device);
+    return link ? std::optional(std::move(*link)) : std::nullopt;
+  }
+
+  Result<void> check_kind(const net::LinkInfo& link) {
+    if (link.kind != "dummy") {
+      return fail(cat("interface ", link.name, " is of kind \"", link.kind, "\", expected dummy"));
+    }
+    return link.up ? Result<void>() : netlink_->set_up(link.name);
+  }
+
+  std::optional<net::Netlink> netlink_;
+  std::string device_;
+};
+
+}  // namespace
+
+std::unique_ptr<Host> make_kernel_host() { return std::make_unique<KernelHost>(); }
+
+}  // namespace fairlead::dataplane::ipvs

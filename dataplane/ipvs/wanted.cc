@@ -1,0 +1,191 @@
+#include "dataplane/ipvs/wanted.h"
+
+#include <algorithm>
+
+#include "dataplane/flow.h"
+
+namespace fairlead::dataplane::ipvs {
+namespace {
+
+// The addresses of a frontend, as keys.
+template <class Visit>
+void for_each_key(const NodeConfig& node, const PortRule& rule, const Frontend& frontend,
+                  Visit visit) {
+  if (frontend.kind != FrontendKind::node_port) {
+    visit(ServiceKey{frontend.ip, rule.protocol, frontend.port});
+    return;
+  }
+  for (const Ip& ip : node_port_ips(node)) {
+    if (ip.is_v4() != rule.ipv6) visit(ServiceKey{ip, rule.protocol, frontend.port});
+  }
+}
+
+bool has_key(const NodeConfig& node, const PortRule& rule, const Frontend& frontend,
+             const ServiceKey& key) {
+  if (rule.protocol != key.protocol || frontend.port != key.port) return false;
+  bool found = false;
+  for_each_key(node, rule, frontend, [&](const ServiceKey& one) { found |= one == key; });
+  return found;
+}
+
+bool covers(const Cidr& wide, const Cidr& narrow) {
+  return wide.bits <= narrow.bits && wide.contains(narrow.base);
+}
+
+// Who may dial (dataplane/flow.h, may_dial()); nothing: everybody.
+std::optional<std::vector<Cidr>> sources_of(const NodeConfig& node, const PortRule& rule,
+                                            const Frontend& frontend) {
+  if (frontend.kind != FrontendKind::load_balancer || rule.source_ranges.empty()) {
+    return std::nullopt;
+  }
+  std::vector<Cidr> all = rule.source_ranges;
+  const Cidr self{frontend.ip, static_cast<uint8_t>(rule.ipv6 ? 128 : 32)};
+  if (may_dial(node, rule, frontend, frontend.ip)) all.push_back(self);
+  std::sort(all.begin(), all.end(), [](const Cidr& a, const Cidr& b) {
+    return std::tie(a.bits, a.base) < std::tie(b.bits, b.base);
+  });
+  // The kernel's sets take no range inside another.
+  std::vector<Cidr> out;
+  for (const Cidr& cidr : all) {
+    if (cidr.base.is_v4() == rule.ipv6) continue;
+    if (cidr.bits == 0) return std::nullopt;
+    const bool covered =
+        std::any_of(out.begin(), out.end(), [&](const Cidr& wide) { return covers(wide, cidr); });
+    if (!covered) out.push_back(cidr);
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+Settings settings_of(const PortRule& rule, const std::string& scheduler) {
+  Settings settings;
+  settings.scheduler = rule.algorithm == Algorithm::maglev ? "mh" : scheduler;
+  settings.by_source_port = settings.scheduler == "mh";
+  settings.timeout_s = rule.affinity_timeout_s;
+  return settings;
+}
+
+// IPVS knows no source: where policy Local tells outsiders from pods and the node, all of them get
+// the local backends as long as there are some.
+std::span<const Backend> backends_of(const NodeConfig& node, const PortRule& rule,
+                                     const Frontend& frontend, Claim& claim) {
+  const Treatment outside = treatment(node, rule, frontend, SourceClass::outside);
+  const Treatment inside = treatment(node, rule, frontend, SourceClass::node);
+  if (outside.backends.empty() && inside.backends.empty()) {
+    claim.gate = rule.if_empty == NoBackend::reject ? Gate::refuse : Gate::discard;
+    return {};
+  }
+  if (!outside.backends.empty()) return outside.backends;
+  claim.gate = Gate::insiders;
+  return inside.backends;
+}
+
+Claim make_claim(const NodeConfig& node, const api::ObjectKey& owner, const PortRule& rule,
+                 const Frontend& frontend, const std::string& scheduler) {
+  Claim claim;
+  claim.owner = owner;
+  claim.settings = settings_of(rule, scheduler);
+  for (const Backend& backend : backends_of(node, rule, frontend, claim)) {
+    claim.backends.push_back({backend.ip, backend.port});
+  }
+  std::sort(claim.backends.begin(), claim.backends.end());
+  claim.backends.erase(std::unique(claim.backends.begin(), claim.backends.end()),
+                       claim.backends.end());
+  claim.on_device = frontend.kind != FrontendKind::node_port;
+  if (frontend.kind == FrontendKind::cluster_ip) {
+    claim.masquerade = Masquerade::by_source;
+  } else if (frontend.local_only) {
+    claim.masquerade = Masquerade::node_only;
+  }
+  claim.sources = sources_of(node, rule, frontend);
+  return claim;
+}
+
+}  // namespace
+
+void Wanted::forget(const api::ObjectKey& service, std::set<ServiceKey>& touched) {
+  const auto old = services_.find(service);
+  if (old == services_.end()) return;
+  for (const ServiceKey& key : old->second) {
+    touched.insert(key);
+    const auto claims = claims_.find(key);
+    claims->second.erase(service);
+    if (claims->second.empty()) claims_.erase(claims);
+  }
+  services_.erase(old);
+}
+
+void Wanted::remember(const NodeConfig& node, const api::ObjectKey& service,
+                      const ServiceEntry& entry, std::set<ServiceKey>& touched) {
+  std::set<ServiceKey> keys;
+  for (const PortRule& rule : entry.ports) {
+    for (const Frontend& frontend : rule.frontends) {
+      for_each_key(node, rule, frontend, [&](const ServiceKey& key) { keys.insert(key); });
+    }
+  }
+  for (const ServiceKey& key : keys) {
+    touched.insert(key);
+    claims_[key].insert(service);
+  }
+  if (!keys.empty()) services_[service].assign(keys.begin(), keys.end());
+}
+
+std::set<ServiceKey> Wanted::update(const ServiceTable& table, const std::set<api::ObjectKey>& keys,
+                                    bool full) {
+  std::set<ServiceKey> touched;
+  if (full) {
+    for (const auto& [key, claimants] : claims_) touched.insert(key);
+    services_.clear();
+    claims_.clear();
+    for (const auto& [service, entry] : table.services) {
+      remember(table.node, service, entry, touched);
+    }
+    return touched;
+  }
+  for (const api::ObjectKey& service : keys) {
+    forget(service, touched);
+    const auto entry = table.services.find(service);
+    if (entry != table.services.end()) remember(table.node, service, entry->second, touched);
+  }
+  return touched;
+}
+
+std::optional<Claim> Wanted::claim(const ServiceTable& table, const ServiceKey& key) const {
+  const auto claims = claims_.find(key);
+  if (claims == claims_.end()) return std::nullopt;
+  const api::ObjectKey& owner = *claims->second.begin();
+  const auto entry = table.services.find(owner);
+  if (entry == table.services.end()) return std::nullopt;
+  for (const PortRule& rule : entry->second.ports) {
+    for (const Frontend& frontend : rule.frontends) {
+      if (has_key(table.node, rule, frontend, key)) {
+        return make_claim(table.node, owner, rule, frontend, scheduler_);
+      }
+    }
+  }
+  return std::nullopt;
+}
+
+std::vector<ServiceKey> Wanted::keys_of(const api::ObjectKey& service) const {
+  const auto found = services_.find(service);
+  return found == services_.end() ? std::vector<ServiceKey>() : found->second;
+}
+
+Extras Wanted::extras(const NodeConfig& node, const ServiceEntry& entry) {
+  Extras out;
+  out.health_port = entry.health_check.port;
+  for (const PortRule& rule : entry.ports) {
+    const bool knows_pods = knows_local_pods(node, rule.ipv6);
+    for (const Backend& backend : rule.backends) {
+      // Other sources are masqueraded to ClusterIPs anyway.
+      const bool kept = backend.local || !knows_pods ||
+                        classify_source(node, backend.ip) == SourceClass::local_pod;
+      if (kept) out.hairpin.push_back(backend.ip);
+    }
+  }
+  std::sort(out.hairpin.begin(), out.hairpin.end());
+  out.hairpin.erase(std::unique(out.hairpin.begin(), out.hairpin.end()), out.hairpin.end());
+  return out;
+}
+
+}  // namespace fairlead::dataplane::ipvs

@@ -1,0 +1,97 @@
+#include "dataplane/ipvs/message.h"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <linux/ip_vs.h>
+
+#include "base/text.h"
+#include "net/netlink_generic.h"
+
+namespace fairlead::dataplane::ipvs {
+namespace {
+
+using net::NetlinkWriter;
+
+// What we send has the form of what the kernel answers.
+TEST(IpvsMessage, ServicesComeBackAsTheyWent) {
+  const std::pair<ServiceKey, Settings> cases[] = {
+      {{*Ip::parse("10.96.0.1"), Protocol::tcp, 80}, {"rr", false, 0}},
+      {{*Ip::parse("10.96.0.1"), Protocol::udp, 53}, {"mh", true, 10800}},
+      {{*Ip::parse("fd96::1"), Protocol::sctp, 65535}, {"lblcr", false, 1}},
+      {{*Ip::parse("::ffff:0:1"), Protocol::tcp, 1}, {"ovf", false, 86400}},
+  };
+  for (const auto& [key, settings] : cases) {
+    const auto answer = parse_service(encode_service(key, settings));
+    ASSERT_TRUE(answer) << answer.error().message;
+    ASSERT_TRUE(*answer);
+    EXPECT_EQ((*answer)->key, key);
+    EXPECT_EQ((*answer)->settings, settings);
+  }
+}
+
+TEST(IpvsMessage, DestinationsComeBackAsTheyWent) {
+  const ServiceKey key{*Ip::parse("10.96.0.1"), Protocol::tcp, 80};
+  for (const std::string_view address : {"10.1.0.5:8080", "[fd00::5]:1"}) {
+    for (const uint32_t weight : {0u, 1u, 65535u}) {
+      const auto to = *SocketAddress::parse(address);
+      const auto answer =
+          parse_destination(encode_destination(key, to, {.weight = weight}), !to.ip.is_v4());
+      ASSERT_TRUE(answer) << answer.error().message;
+      EXPECT_EQ(answer->address, to);
+      EXPECT_EQ(answer->destination, Destination{.weight = weight});
+    }
+  }
+}
+
+std::string service_with(uint16_t type, std::string_view payload) {
+  NetlinkWriter inside;
+  inside.put(type, payload);
+  NetlinkWriter out;
+  out.put(IPVS_CMD_ATTR_SERVICE, inside.bytes());
+  return out.bytes();
+}
+
+TEST(IpvsMessage, ServicesThatCannotBeOursAreNone) {
+  const auto by_mark = parse_service(service_with(IPVS_SVC_ATTR_FWMARK, std::string(4, '\1')));
+  ASSERT_TRUE(by_mark);
+  EXPECT_FALSE(*by_mark);
+  const auto icmp = parse_service(service_with(IPVS_SVC_ATTR_PROTOCOL, std::string("\1\0", 2)));
+  ASSERT_TRUE(icmp);
+  EXPECT_FALSE(*icmp);
+}
+
+TEST(IpvsMessage, WhatIsCutOffIsAnError) {
+  const ServiceKey key{*Ip::parse("10.96.0.1"), Protocol::tcp, 80};
+  const std::string whole = encode_service(key, {});
+  const std::string destination =
+      encode_destination(key, {*Ip::parse("10.1.0.1"), 80}, {}).substr(encode_key(key).size());
+  for (size_t size = 0; size < whole.size(); ++size) {
+    EXPECT_FALSE(parse_service(std::string_view(whole).substr(0, size))) << size;
+  }
+  for (size_t size = 0; size < destination.size(); ++size) {
+    EXPECT_FALSE(parse_destination(std::string_view(destination).substr(0, size), false)) << size;
+  }
+}
+
+TEST(IpvsMessage, EveryByteMayBeAnything) {
+  const ServiceKey key{*Ip::parse("fd96::1"), Protocol::tcp, 80};
+  const std::string whole = encode_destination(key, {*Ip::parse("fd00::1"), 80}, {});
+  for (size_t at = 0; at < whole.size(); ++at) {
+    for (const int value : {0, 1, 4, 127, 255}) {
+      std::string odd = whole;
+      odd[at] = static_cast<char>(value);
+      (void)parse_service(odd);
+      (void)parse_destination(odd, true);
+    }
+  }
+}
+
+TEST(IpvsMessage, LinesAreThoseOfIpvsadm) {
+  const ServiceKey udp{*Ip::parse("fd96::1"), Protocol::udp, 53};
+  EXPECT_EQ(service_line(udp, {"mh", true, 300}), "-A -u [fd96::1]:53 -s mh -p 300 -b mh-port");
+  EXPECT_EQ(destination_line(udp, {*Ip::parse("fd00::1"), 53}, {.weight = 0, .forwarding = 3}),
+            "-a -u [fd96::1]:53 -r [fd00::1]:53 -g -w 0");
+}
+
+}  // namespace
+}  // namespace fairlead::dataplane::ipvs
