@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "dataplane/ebpf/driver.h"
 #include "dataplane/iptables/driver.h"
+#include "dataplane/ipvs/driver.h"
 #include "dataplane/nftables/driver.h"
 #include "dataplane/userspace/driver.h"
 
@@ -19,14 +20,19 @@ std::unique_ptr<dataplane::Driver> make_driver(Mode mode, const DriverParts& par
       options.cgroup = parts.config.cgroup;
       options.interfaces = parts.config.interfaces;
       options.tcx = parts.config.tcx;
+      options.max_conntrack = parts.config.max_conntrack;
       return dataplane::make_ebpf_driver(options, parts.loop, log, parts.registry);
     }
     case Mode::nftables:
       return dataplane::make_nftables_driver({}, log, parts.registry);
     case Mode::iptables:
       return dataplane::make_iptables_driver({}, parts.loop, log, parts.registry);
-    case Mode::ipvs:
-      return nullptr;
+    case Mode::ipvs: {
+      dataplane::IpvsOptions options;
+      options.scheduler = parts.config.ipvs_scheduler;
+      options.strict_arp = parts.config.ipvs_strict_arp;
+      return dataplane::make_ipvs_driver(options, parts.loop, log, parts.registry);
+    }
     case Mode::userspace:
       return dataplane::make_userspace_driver({}, log, parts.registry);
   }
