@@ -89,6 +89,25 @@ TEST_F(UserspacePackets, NoProcessOfTheNodeIsReachedThroughAVip) {
   }
 }
 
+TEST_F(UserspacePackets, AFullMapIsNamedAndTheRestIsServed) {
+  options_.max_captured = 40;
+  lab_->net().in("node", [&] {
+    driver_ = make_userspace_driver(options_, Log(sink_), registry_);
+    ASSERT_TRUE(driver_->start());
+    const ApplyReport report = driver_->apply(table_, {}, true);
+    ASSERT_FALSE(report.ok());
+    EXPECT_NE(report.errors[0].find("the captured map is full (40 entries)"), std::string::npos)
+        << report.errors[0];
+    EXPECT_FALSE(driver_->retry().ok());
+    // Less is asked for: everything fits.
+    ServiceTable fewer = table_;
+    fewer.services = {*table_.services.begin()};
+    ASSERT_TRUE(driver_->apply(fewer, {}, true).ok());
+    EXPECT_TRUE(driver_->verify(false)->empty());
+  });
+  EXPECT_NE(from("pod", at("10.96.0.1", 80), Protocol::tcp).find(' '), std::string::npos);
+}
+
 TEST_F(UserspacePackets, OtherTrafficPasses) {
   apply(table_);
   EXPECT_EQ(from("pod", at("10.3.0.2", 8080), Protocol::tcp), "remote 10.1.0.2");

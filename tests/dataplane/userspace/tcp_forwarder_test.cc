@@ -15,7 +15,7 @@
 namespace fairlead::dataplane::userspace {
 namespace {
 
-constexpr size_t long_transfer = 32 << 20;
+constexpr size_t long_transfer = 24 << 20;
 
 class TcpForwarding : public testing::Test {
  protected:
