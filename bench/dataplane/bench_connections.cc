@@ -1,7 +1,8 @@
 // New TCP connections per second through the last ClusterIP of N, per mode, against connecting to
-// the backend directly: labs alike, one round of each in turn. The counters `nftables`, `ebpf`,
-// `ebpf_clsact` (its tc programs by clsact where the kernel has tcx) and `ebpf_sockets` (without
-// them) are medians of the rounds' ratios to direct, _low and _high their quartiles.
+// the backend directly: labs alike, one round of each in turn. The counters `nftables`,
+// `userspace`, `ebpf`, `ebpf_clsact` (its tc programs by clsact where the kernel has tcx) and
+// `ebpf_sockets` (without them) are medians of the rounds' ratios to direct, _low and _high their
+// quartiles.
 #include <benchmark/benchmark.h>
 #include <sys/mount.h>
 
@@ -13,6 +14,7 @@
 #include "dataplane/ebpf/cgroup_links.h"
 #include "dataplane/ebpf/driver.h"
 #include "dataplane/nftables/driver.h"
+#include "dataplane/userspace/driver.h"
 
 namespace fairlead::bench {
 namespace {
@@ -123,16 +125,19 @@ void BM_Connections_ThroughTheLastService(benchmark::State& state) {
   for (auto _ : state) {
     const dataplane::ServiceTable table = table_of(static_cast<uint32_t>(state.range(0)));
     // The children are forked before the drivers open anything.
-    ConnectionLab direct("d", ""), nftables("f", "");
+    ConnectionLab direct("d", ""), nftables("f", ""), userspace("u", "");
     EbpfLab ebpf("e", true, true), clsact("c", true, false), sockets("k", false, false);
     net::EventLoop loop;
     Registry registry;
     const auto nft_driver = dataplane::make_nftables_driver({}, log, registry);
     nftables.in_node([&] { apply(*nft_driver, table); });
+    const auto user_driver = dataplane::make_userspace_driver({}, log, registry);
+    userspace.in_node([&] { apply(*user_driver, table); });
     for (EbpfLab* one : {&ebpf, &clsact, &sockets}) one->start(loop, log, table);
     const auto begin = std::chrono::steady_clock::now();
     measure(state, direct,
             {{"nftables", nftables},
+             {"userspace", userspace},
              {"ebpf", ebpf.lab()},
              {"ebpf_clsact", clsact.lab()},
              {"ebpf_sockets", sockets.lab()}});
