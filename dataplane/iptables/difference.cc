@@ -16,6 +16,13 @@ class Compare {
   Compare(const SavedRules& kernel, bool ipv6, Wanted::Difference& out)
       : kernel_(kernel), family_(ipv6 ? "IPv6" : "IPv4"), out_(out) {}
 
+  // What is written from now on goes to another input, if this one has so many chains.
+  void split(size_t chains) {
+    if (written_ < chains) return;
+    out_.inputs.emplace_back();
+    written_ = 0;
+  }
+
   // Rules in order.
   void chain(const Chain& wanted, std::string_view of = {}) {
     seen_[static_cast<size_t>(wanted.table)].insert(wanted.name);
@@ -26,7 +33,7 @@ class Compare {
     }
     drift(cat(name(wanted.table, wanted.name), of.empty() ? "" : cat(" of ", of),
               held == nullptr ? " is missing" : " holds other rules"));
-    out_.input.write(wanted);
+    write(wanted);
   }
 
   // `head` in any order, then `tail`.
@@ -43,7 +50,7 @@ class Compare {
     Chain whole = wanted;
     whole.rules = head;
     whole.rules.insert(whole.rules.end(), tail.begin(), tail.end());
-    out_.input.write(whole);
+    write(whole);
   }
 
   void stale_chains() {
@@ -52,7 +59,7 @@ class Compare {
       for (const auto& [chain, held] : kernel_.chains[at]) {
         if (seen_[at].contains(chain)) continue;
         drift(cat(name(table, chain), " belongs to no Service"));
-        out_.input.remove(table, chain);
+        input().remove(table, chain);
       }
     }
   }
@@ -75,9 +82,9 @@ class Compare {
       if (rules_digest(want) == rules_digest(held)) continue;
       drift(cat(name(table, chain), " does not lead to our chains as it should"));
       for (auto rule = want.rbegin(); rule != want.rend(); ++rule) {
-        out_.input.prepend(table, chain, *rule);
+        input().prepend(table, chain, *rule);
       }
-      for (const std::string& rule : held) out_.input.erase(table, chain, rule);
+      for (const std::string& rule : held) input().erase(table, chain, rule);
     }
   }
 
@@ -86,6 +93,15 @@ class Compare {
     constexpr std::string_view builtin[] = {"PREROUTING", "INPUT", "FORWARD", "OUTPUT",
                                             "POSTROUTING"};
     return std::find(std::begin(builtin), std::end(builtin), chain) != std::end(builtin);
+  }
+
+  RestoreInput& input() {
+    if (out_.inputs.empty()) out_.inputs.emplace_back();
+    return out_.inputs.back();
+  }
+  void write(const Chain& chain) {
+    ++written_;
+    input().write(chain);
   }
 
   std::string name(Table table, std::string_view chain) const {
@@ -122,13 +138,15 @@ class Compare {
 
   const SavedRules& kernel_;
   const std::string_view family_;
+  size_t written_ = 0;
   Wanted::Difference& out_;
   std::set<std::string, std::less<>> seen_[3];
 };
 
 }  // namespace
 
-Wanted::Difference Wanted::difference(const ServiceTable& table, const SavedRules& kernel) const {
+Wanted::Difference Wanted::difference(const ServiceTable& table, const SavedRules& kernel,
+                                      size_t chains_at_once) const {
   Difference out;
   Compare compare(kernel, layout_.ipv6(), out);
   for (const Chain& chain : layout_.base_chains()) compare.chain(chain);
@@ -136,6 +154,7 @@ Wanted::Difference Wanted::difference(const ServiceTable& table, const SavedRule
     for (const Chain& chain : layout_.service_chains(key, entry)) {
       compare.chain(chain, key.to_string());
     }
+    compare.split(chains_at_once);
   }
   std::vector<std::string> heads[shared_count];
   for (const auto& [frontend, who] : claims_) {
@@ -149,6 +168,7 @@ Wanted::Difference Wanted::difference(const ServiceTable& table, const SavedRule
   }
   compare.jumps(layout_.jumps());
   compare.stale_chains();
+  std::erase_if(out.inputs, [](const RestoreInput& input) { return input.empty(); });
   return out;
 }
 

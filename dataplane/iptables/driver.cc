@@ -127,7 +127,8 @@ Result<void> IptablesDriver::start() {
     auto found = read_kernel(family.ipv6);
     if (!found) {
       if (!family.ipv6) return fail("iptables: the rules cannot be read", found.error());
-      continue;  // the first apply() says so, if anybody needs it
+      log_.warn("the IPv6 rules cannot be read", {{"reason", found.error().message}});
+      continue;  // the first apply() tries again
     }
     if (!found->empty()) {
       log_.info("found the chains of an earlier run",
@@ -242,13 +243,13 @@ void IptablesDriver::reconcile(Family& family, ApplyReport& report) {
     report.errors.push_back(cat("iptables: ", name, ": ", kernel.error().message));
     return;
   }
-  const auto difference = family.wanted->difference(table_, *kernel);
+  const auto difference = family.wanted->difference(table_, *kernel, runner_->chains_at_once());
   kernel = SavedRules();
-  if (!difference.input.empty()) {
-    if (const auto sent = send(family.ipv6, difference.input, report); !sent) {
+  for (const RestoreInput& input : difference.inputs) {
+    if (const auto sent = send(family.ipv6, input, report); !sent) {
       log_.error("the rules were refused", {{"family", name}, {"reason", sent.error().message}});
-      report.errors.push_back(cat("iptables: ", name, ": ", difference.input.writes(),
-                                  " writes refused: ", sent.error().message));
+      report.errors.push_back(
+          cat("iptables: ", name, ": ", input.writes(), " writes refused: ", sent.error().message));
       return;
     }
   }
@@ -306,10 +307,10 @@ Result<std::vector<Drift>> IptablesDriver::verify(bool repair) {
   for (Family& family : families_) {
     if (family.told) continue;
     FL_TRY(const SavedRules kernel, read_kernel(family.ipv6));
-    auto difference = family.wanted->difference(table_, kernel);
-    if (repair && !difference.input.empty()) {
+    auto difference = family.wanted->difference(table_, kernel, runner_->chains_at_once());
+    for (size_t i = 0; repair && i < difference.inputs.size(); ++i) {
       ApplyReport report;
-      const auto sent = send(family.ipv6, difference.input, report);
+      const auto sent = send(family.ipv6, difference.inputs[i], report);
       family.in_sync = sent.has_value();
       if (!sent) return fail(cat("iptables: ", family_name(family.ipv6)), sent.error());
     }

@@ -158,6 +158,7 @@ Result<void> FakeIptables::save(bool ipv6, const std::function<void(std::string_
     // A child that was killed while it printed.
     if (fault == IptablesFault::half) return fail("iptables-fake-save: killed by signal 9");
   }
+  if (fault == IptablesFault::killed_after) return fail("iptables-fake-save: killed by signal 9");
   return {};
 }
 

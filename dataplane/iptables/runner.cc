@@ -55,6 +55,11 @@ class RealRunner final : public IptablesRunner {
     return std::string(trim(out));
   }
 
+  size_t chains_at_once() override {
+    if (variant_ == IptablesVariant::automatic) variant_ = choose();
+    return variant_ == IptablesVariant::nft ? 500 : SIZE_MAX;
+  }
+
   Result<void> restore(bool ipv6, const std::string& input) override {
     FL_TRY_VOID(
         run({program(ipv6, "-restore"), "--noflush", "--counters", "-w", cat(limits_.lock_wait_s)},

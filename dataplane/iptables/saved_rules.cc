@@ -106,7 +106,10 @@ std::string_view target_of(std::string_view rule) {
   // The target stands last but for its own options; a comment may hold anything, in quotes.
   bool quoted = false;
   for (size_t i = 0; i + 3 < rule.size(); ++i) {
-    if (rule[i] == '\\' && quoted) ++i;
+    if (rule[i] == '\\' && quoted) {
+      ++i;  // what follows stands for itself
+      continue;
+    }
     if (rule[i] == '"') quoted = !quoted;
     const bool starts = !quoted && rule[i] == '-' && (i == 0 || rule[i - 1] == ' ');
     if (starts && (rule[i + 1] == 'j' || rule[i + 1] == 'g') && rule[i + 2] == ' ') {

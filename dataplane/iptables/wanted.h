@@ -27,11 +27,15 @@ class Wanted {
                       const std::set<api::ObjectKey>& keys);
 
   struct Difference {
-    RestoreInput input;         // makes the kernel's rules these
+    // Make the kernel's rules these, one after the other; mostly one. Chains of Services come first
+    // and what leads to them last, so that no packet finds half of them.
+    std::vector<RestoreInput> inputs;
     std::vector<Drift> drifts;  // the same for people
   };
-  // What the kernel holds against the table, which is that of the last reset() or change().
-  Difference difference(const ServiceTable& table, const SavedRules& kernel) const;
+  // What the kernel holds against the table, which is that of the last reset() or change(). An
+  // input ends with the Service that fills it to so many chains.
+  Difference difference(const ServiceTable& table, const SavedRules& kernel,
+                        size_t chains_at_once = SIZE_MAX) const;
 
   // The texts of the rules of one Service: own chains, and its rules in the shared ones.
   struct Entries {

@@ -28,6 +28,7 @@ class BorrowedIptables final : public IptablesRunner {
   BorrowedIptables(IptablesRunner& runner, Counts& counts) : runner_(runner), counts_(counts) {}
 
   Result<std::string> version() override { return runner_.version(); }
+  size_t chains_at_once() override { return runner_.chains_at_once(); }
   Result<void> restore(bool ipv6, const std::string& input) override {
     ++counts_.restores;
     counts_.bytes += input.size();
