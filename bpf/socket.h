@@ -29,11 +29,12 @@ static __always_inline struct fl_reverse_key reverse_key(struct bpf_sock_addr* c
   return key;
 }
 
-// Remembers what was dialled, so that recvmsg and getpeername can say it.
+// Remembers what was dialled, so that recvmsg and getpeername can say it. `again`: this socket may
+// have sent there before.
 static __always_inline void remember(struct bpf_sock_addr* ctx, const struct choice* chosen,
-                                     const struct address* dialled) {
+                                     const struct address* dialled, bool again) {
   struct fl_reverse_key key = reverse_key(ctx, &chosen->ip, chosen->port);
-  struct fl_reverse* known = bpf_map_lookup_elem(&reverse, &key);
+  struct fl_reverse* known = again ? bpf_map_lookup_elem(&reverse, &key) : 0;
   if (known && known->port == dialled->port && same_ip(&known->ip, &dialled->ip)) return;
   struct fl_reverse value = {.ip = dialled->ip, .port = dialled->port};
   bpf_map_update_elem(&reverse, &key, &value, BPF_ANY);
@@ -128,7 +129,7 @@ static __always_inline int connect_to(struct bpf_sock_addr* ctx, struct address*
     return refuse(verdict);
   }
   if (dial.udp) note_connected(ctx, &chosen);
-  remember(ctx, &chosen, address);
+  remember(ctx, &chosen, address, false);
   address->ip = chosen.ip;
   address->port = chosen.port;
   count(FL_CONNECT_TRANSLATED);
@@ -169,7 +170,7 @@ static __always_inline int send_to(struct bpf_sock_addr* ctx, struct address* ad
     count(verdict == REJECT ? FL_SENDMSG_REJECTED : FL_SENDMSG_DROPPED);
     return refuse(verdict);
   }
-  remember(ctx, &chosen, address);
+  remember(ctx, &chosen, address, true);
   address->ip = chosen.ip;
   address->port = chosen.port;
   count(FL_SENDMSG_TRANSLATED);

@@ -26,9 +26,9 @@ uint8_t after(uint32_t generation) {
 
 // Maps that say which packets can matter.
 bool matters(MapId map) {
-  constexpr std::array names = {"frontends",     "node_ips", "addresses",
-                                "service_cidrs", "config",   "conntrack"};
-  return std::find(names.begin(), names.end(), shape_of(map).name) != names.end();
+  constexpr std::array maps = {MapId::frontends, MapId::addresses, MapId::service_cidrs,
+                               MapId::config, MapId::conntrack};
+  return std::find(maps.begin(), maps.end(), map) != maps.end();
 }
 
 }  // namespace
@@ -59,19 +59,18 @@ void Marks::add_range(const fl_cidr& cidr) {
 }
 
 void Marks::add(MapId map, const std::byte* key, const std::byte* value) {
-  const std::string_view name = shape_of(map).name;
-  if (name == "frontends") {
+  if (map == MapId::frontends) {
     const auto frontend = read_as<fl_frontend_key>(key);
     set(fl_address_slot(&frontend.ip));
-  } else if (name == "node_ips" || name == "addresses") {
+  } else if (map == MapId::addresses) {
     const auto ip = read_as<fl_ip>(key);
     set(fl_address_slot(&ip));
-  } else if (name == "service_cidrs") {
+  } else if (map == MapId::service_cidrs) {
     add_range(read_as<fl_cidr>(key));
-  } else if (name == "config") {
+  } else if (map == MapId::config) {
     const auto config = read_as<fl_config>(value);
     for (const fl_ip& ip : config.node_address) set(fl_address_slot(&ip));
-  } else if (name == "conntrack") {
+  } else if (map == MapId::conntrack) {
     const auto tuple = read_as<fl_tuple>(key);
     set(tuple.hook == FL_INGRESS ? fl_address_slot(&tuple.dst)
                                  : fl_pair_slot(&tuple.src, &tuple.dst));
