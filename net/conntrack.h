@@ -19,8 +19,7 @@ class Conntrack {
  public:
   virtual ~Conntrack() = default;
 
-  // Every flow of one protocol, both families. One pass over the kernel's table: 10 to 20 ms for
-  // 50,000 flows.
+  // Every flow of one protocol, both families, by one pass over the kernel's whole table.
   virtual Result<std::vector<TrackedFlow>> flows(Protocol protocol) = 0;
 
   // Forgets it: the next packet of the flow is a new one. False when it was gone already.

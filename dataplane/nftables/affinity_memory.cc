@@ -5,6 +5,8 @@
 namespace fairlead::dataplane::nft {
 namespace {
 
+constexpr int max_forget_tries = 3;
+
 // "17 . 99 . 10.0.0.1": the id is the first two numbers.
 std::optional<uint64_t> id_of(std::string_view key) {
   const auto words = split(key, ' ');
@@ -57,6 +59,33 @@ std::string forget_commands(const Layout& layout, bool ipv6, const NftSet& ips, 
     if (port_text != nullptr) forget(affinity_ports_map(ipv6), key, *port_text);
   }
   return out;
+}
+
+namespace {
+
+Result<void> forget_once(NftRunner& runner, const Layout& layout, const std::set<uint64_t>* ids,
+                         const AffineBackends& valid) {
+  std::string commands;
+  for (const bool ipv6 : {false, true}) {
+    FL_TRY(const NftSet ips, runner.read_set(layout.table(), affinity_ips_map(ipv6)));
+    FL_TRY(const NftSet ports, runner.read_set(layout.table(), affinity_ports_map(ipv6)));
+    append(commands, forget_commands(layout, ipv6, ips, ports, ids, valid));
+  }
+  if (commands.empty()) return {};
+  return runner.run(commands);
+}
+
+}  // namespace
+
+Result<void> forget_clients(NftRunner& runner, const Layout& layout, const std::set<uint64_t>* ids,
+                            const AffineBackends& valid) {
+  Result<void> done;
+  // A client may come back with another backend while its memory is taken out; then all is refused.
+  for (int i = 0; i < max_forget_tries; ++i) {
+    done = forget_once(runner, layout, ids, valid);
+    if (done) break;
+  }
+  return done;
 }
 
 }  // namespace fairlead::dataplane::nft

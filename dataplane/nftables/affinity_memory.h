@@ -21,6 +21,10 @@ AffineBackends affine_backends(const RowMap& rows);
 std::string forget_commands(const Layout& layout, bool ipv6, const NftSet& ips, const NftSet& ports,
                             const std::set<uint64_t>* ids, const AffineBackends& valid);
 
+// Reads the maps and does it.
+Result<void> forget_clients(NftRunner& runner, const Layout& layout, const std::set<uint64_t>* ids,
+                            const AffineBackends& valid);
+
 std::string affinity_ips_map(bool ipv6);    // "affinity-ips4"
 std::string affinity_ports_map(bool ipv6);  // "affinity-ports4"
 

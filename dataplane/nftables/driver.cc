@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "dataplane/nftables/affinity_memory.h"
 #include "dataplane/nftables/desired.h"
+#include "dataplane/nftables/drifts.h"
 #include "dataplane/nftables/kernel_state.h"
 #include "dataplane/nftables/runner.h"
 #include "dataplane/nftables/transaction.h"
@@ -19,9 +20,6 @@ namespace {
 using nft::ChainKey;
 using nft::Row;
 using nft::RowKey;
-
-constexpr size_t max_drifts = 1000;  // named one by one
-constexpr int max_forget_tries = 3;  // clients come back while their memory is taken out
 
 class NftablesDriver final : public Driver {
  public:
@@ -67,7 +65,7 @@ class NftablesDriver final : public Driver {
   void replace_table(std::string_view reason, ApplyReport& report);
   void finish(ApplyReport& report);
   void forget_clients(ApplyReport& report);
-  std::vector<Drift> drifts(std::optional<NftTable> kernel) const;
+  std::string likely_owner() const;
 
   const nft::LayoutOptions options_;
   const Log log_;
@@ -226,28 +224,11 @@ void NftablesDriver::finish(ApplyReport& report) {
 
 void NftablesDriver::forget_clients(ApplyReport& report) {
   if (to_forget_.empty() && !forget_all_) return;
-  const nft::AffineBackends valid = nft::affine_backends(desired_.rows());
-  const std::set<uint64_t>* ids = forget_all_ ? nullptr : &to_forget_;
-  std::string error;
-  for (int i = 0; i < max_forget_tries; ++i) {
-    std::string commands;
-    error.clear();
-    for (const bool ipv6 : {false, true}) {
-      const auto ips = runner_->read_set(options_.table, nft::affinity_ips_map(ipv6));
-      const auto ports = runner_->read_set(options_.table, nft::affinity_ports_map(ipv6));
-      if (!ips || !ports) {
-        error = (!ips ? ips : ports).error().message;
-      } else {
-        append(commands, nft::forget_commands(*layout_, ipv6, *ips, *ports, ids, valid));
-      }
-    }
-    if (error.empty() && !commands.empty()) {
-      if (const auto done = runner_->run(commands); !done) error = done.error().message;
-    }
-    if (error.empty()) break;
-  }
-  if (!error.empty()) {
-    report.errors.push_back(cat("nftables: clients keep backends that left: ", error));
+  const auto done = nft::forget_clients(*runner_, *layout_, forget_all_ ? nullptr : &to_forget_,
+                                        nft::affine_backends(desired_.rows()));
+  if (!done) {
+    report.errors.push_back(
+        cat("nftables: clients keep backends that left: ", done.error().message));
     return;
   }
   to_forget_.clear();
@@ -346,46 +327,19 @@ std::string NftablesDriver::dump() const {
   return out;
 }
 
-std::vector<Drift> NftablesDriver::drifts(std::optional<NftTable> kernel) const {
+std::string NftablesDriver::likely_owner() const {
+  if (!in_sync_) return "fairlead: a transaction was refused";
   // The kernel does not keep who changed what: whoever else has tables here is the first to ask.
-  std::string owner = "another user of nf_tables";
-  if (!in_sync_) {
-    owner = "fairlead: a transaction was refused";
-  } else if (const auto tables = runner_->other_tables(options_.table);
-             tables && !tables->empty()) {
-    append(owner, cat("; others have: ", join(*tables, ", ")));
-  }
-  if (!kernel) return {{cat("table inet ", options_.table, " is missing"), owner}};
-  std::vector<Drift> out;
-  for (const std::string& rule : nft::rule_differences(*kernel, *layout_)) {
-    out.push_back({rule, owner});
-  }
-  const auto elements = nft::differences(desired_, *layout_, std::move(*kernel));
-  for (const nft::Difference& one : elements) {
-    if (out.size() == max_drifts) break;
-    const std::string what = cat("set ", one.set, ": ", one.key);
-    const auto mapped = [](const std::string& value) {
-      return value.empty() ? "" : cat(" : ", value);
-    };
-    if (!one.held) {
-      out.push_back({cat(what, mapped(*one.wanted), " is missing"), owner});
-    } else if (!one.wanted) {
-      out.push_back({cat(what, mapped(*one.held), " is foreign"), owner});
-    } else {
-      out.push_back({cat(what, " is ", *one.held, " instead of ", *one.wanted), owner});
-    }
-  }
-  if (elements.size() > out.size()) {
-    out.push_back({cat("and ", elements.size() - out.size(), " more elements"), owner});
-  }
-  return out;
+  const auto tables = runner_->other_tables(options_.table);
+  const std::string others = tables ? join(*tables, ", ") : "";
+  return cat("another user of nf_tables", others.empty() ? "" : "; others have: ", others);
 }
 
 Result<std::vector<Drift>> NftablesDriver::verify(bool repair) {
   if (!node_) return std::vector<Drift>();
   auto kernel = runner_->read_table(options_.table);
   if (!kernel) return fail("nftables: cannot verify", kernel.error());
-  std::vector<Drift> out = drifts(std::move(*kernel));
+  std::vector<Drift> out = nft::drifts_of(desired_, *layout_, std::move(*kernel), likely_owner());
   if (!repair || (out.empty() && in_sync_)) return out;
   ApplyReport report;
   reconcile(report);

@@ -1,5 +1,5 @@
-// Reads a table of nf_tables by netlink. libnftables can only list to text, which takes 40 times
-// as long and, for 100,000 elements, some 250 MB.
+// Reads a table of nf_tables by netlink. libnftables can only list to text, which takes three times
+// the CPU and, for 100,000 elements, 270 MB.
 #pragma once
 
 #include <optional>
