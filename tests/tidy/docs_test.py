@@ -19,7 +19,7 @@ def run(*argv, text=None):
 
 def subcommands():
     help_text = run(fairlead, "--help").stdout
-    return set(re.findall(r"^  ([a-z]+) ", help_text.split("Subcommands:")[-1], re.M))
+    return set(re.findall(r"^  ([a-z][a-z-]*) ", help_text.split("Subcommands:")[-1], re.M))
 
 
 known = subcommands()
@@ -31,7 +31,7 @@ def check_shell(where, text):
     if done.returncode != 0:
         problems.append(f"{where}: {done.stderr.strip()}")
     for line in text.splitlines():
-        for word in re.findall(r"(?:^|[\s/])fairlead ([a-z]+)", line.split("#")[0]):
+        for word in re.findall(r"(?:^|[\s/])fairlead ([a-z][a-z-]*)", line.split("#")[0]):
             if word not in known:
                 problems.append(f"{where}: there is no 'fairlead {word}'")
         for word in re.findall(r"\./dev ([a-z]+)", line.split("#")[0]):
