@@ -1,5 +1,5 @@
 // Real packets through IPVS: what happens to each is what resolve() says, where IPVS can.
-// ipvsadm and ipset's successor nft are outside witnesses.
+// ipvsadm, ip and nft are outside witnesses.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -224,8 +224,8 @@ TEST_F(IpvsPackets, OpenConnectionsOutliveEveryKindOfChange) {
     next.services.at({"default", "s3"}).ports[0].backends.clear();
     lab_->net().in("node", [&] {
       ASSERT_TRUE(driver_->apply(next, {{"default", "s3"}}, false).ok());
-      const std::string held = output_of("ipvsadm -S -n -t 10.96.0.3:80");
-      EXPECT_NE(held.find("-r 10.2.0.2:8080 -m -w 0"), held.npos) << held;
+      const std::string held = output_of("ipvsadm -S -n");
+      EXPECT_NE(held.find("-a -t 10.96.0.3:80 -r 10.2.0.2:8080 -m -w 0"), held.npos) << held;
     });
     EXPECT_EQ(ask({}, cluster_ip, Protocol::tcp, 500), "timeout");
     EXPECT_EQ(talk.say("one"), "one");
