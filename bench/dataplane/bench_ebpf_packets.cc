@@ -52,9 +52,10 @@ class Programs {
       rule.backends = {{Ip::v4(itself ? service : backend), uint16_t(itself ? 80 : 8080), true}};
       table.services[{"default", cat("s", i)}].ports = {rule};
     }
-    CHECK(ebpf::ServiceSync(marking).apply(table, {}, true).ok());
+    ebpf::ServiceSync sync(marking);
+    CHECK(sync.apply(table, {}, true).ok());
     dataplane::ApplyReport report;
-    ebpf::NodeSync(marking, ebpf::read_node_facts()).apply(table.node, report);
+    ebpf::NodeSync(marking, sync.addresses(), ebpf::read_node_facts()).apply(table.node, report);
     CHECK(report.ok());
     CHECK(marks.refresh(*maps_) == 0);
   }

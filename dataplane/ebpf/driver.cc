@@ -13,6 +13,7 @@
 #include "dataplane/ebpf/marks.h"
 #include "dataplane/ebpf/node_sync.h"
 #include "dataplane/ebpf/object.h"
+#include "dataplane/ebpf/older_flows.h"
 #include "dataplane/ebpf/pins.h"
 #include "dataplane/ebpf/service_sync.h"
 #include "dataplane/ebpf/stale_udp.h"
@@ -117,6 +118,11 @@ Result<std::string> EbpfDriver::cgroup() const {
 
 Result<void> EbpfDriver::attach() {
   FL_TRY(const std::string folder, cgroup());
+  if (pins_.has_older()) {
+    const auto carried = ebpf::carry_older_flows(pins_, *object_, *maps_);
+    if (!carried) log_.warn(carried.error().message);
+    if (carried) log_.info("flows of another layout taken over", {{"entries", *carried}});
+  }
   FL_TRY_VOID(ebpf::attach_socket_programs(*object_, pins_, folder));
   marks_->suspend();  // the programs before these may begin flows without marking them
   FL_TRY_VOID(attach_links());

@@ -103,6 +103,14 @@ std::string Pins::older_link(const std::string& name) const {
   return {};
 }
 
+std::string Pins::older_map(const std::string& name) const {
+  for (const std::string& folder : older()) {
+    std::string path = cat(folder, "/maps/", name);
+    if (access(path.c_str(), F_OK) == 0) return path;
+  }
+  return {};
+}
+
 void Pins::remove_older() const {
   std::error_code error;
   for (const std::string& folder : older()) fs::remove_all(folder, error);

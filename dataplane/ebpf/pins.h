@@ -22,6 +22,7 @@ class Pins {
 
   // The link of an older layout, or "".
   std::string older_link(const std::string& name) const;
+  std::string older_map(const std::string& name) const;  // the same for maps
   bool has_older() const { return !older().empty(); }
   void remove_older() const;
 

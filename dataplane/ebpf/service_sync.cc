@@ -190,12 +190,15 @@ void ServiceSync::claim(const api::ObjectKey& owner, const ServiceEntry& entry,
     for (const Frontend& frontend : port.frontends) {
       if (frontend.kind == FrontendKind::cluster_ip) cluster_ips.insert(frontend.ip);
     }
-    Rule rule{.name = rule_name(port), .label = rule_label(owner, port)};
+    Rule rule;
+    rule.name = rule_name(port);
+    rule.label = rule_label(owner, port);
     if (int ordinal = ++seen[rule.name]; ordinal > 1) rule.name += cat("#", ordinal);
     if (port.protocol == Protocol::sctp) continue;  // see dataplane/capability.cc
     claim_frontends(owner, port, rule);
     if (rule.frontends.empty()) continue;
-    Target target{.owner = owner};
+    Target target;
+    target.owner = owner;
     target.affinity_s = port.affinity_timeout_s;
     target.drop = port.if_empty == NoBackend::drop;
     target.cluster.backends = distinct(cluster_backends(port));

@@ -88,7 +88,7 @@ class ServiceSync {
   // What one rule should become in this round.
   struct Target {
     api::ObjectKey owner;
-    const Rule* rule;
+    const Rule* rule = nullptr;
     List cluster, local;
     std::vector<Member> members;          // sorted by key
     std::vector<fl_source_range> ranges;  // sorted

@@ -368,6 +368,23 @@ TEST_F(FlowTest, ConnectionsOutliveTheirServiceAndRestarts) {
   }
 }
 
+// The new layout's programs know the flows of the old ones, by tc and by socket.
+TEST_F(FlowTest, ConnectionsLiveThroughAnUpgradeToAnotherLayout) {
+  Server first(lab_->netns("pod"), "first", "10.1.0.2", 1001);
+  ASSERT_TRUE(apply(one).ok());
+  net::Fd tcp = dialled(SOCK_STREAM, "10.96.0.10", 80),
+          port = dialled(SOCK_STREAM, "10.2.0.1", 30080),
+          udp = dialled(SOCK_DGRAM, "10.96.0.10", 53);
+  for (const net::Fd* fd : {&tcp, &port, &udp}) EXPECT_EQ(exchange(*fd), "first");
+  driver_.reset();
+  std::string home = lab_->bpffs() + "/fairlead";
+  ASSERT_EQ(rename(cat(home, "/v", int{FL_LAYOUT}).c_str(), (home + "/v0").c_str()), 0);
+  ASSERT_TRUE(start());
+  ASSERT_TRUE(apply(one).ok());
+  EXPECT_NE(access((home + "/v0").c_str(), F_OK), 0);
+  for (const net::Fd* fd : {&tcp, &port, &udp}) EXPECT_EQ(exchange(*fd), "first");
+}
+
 // --- parts ---
 
 TEST(Conntrack, FlowsEndAfterTheirTimeout) {
