@@ -132,11 +132,12 @@ static __always_inline void keep(const struct asker* asker, const struct choice*
 __noinline int pick(const struct fl_frontend_key* key, const struct asker* asker,
                     struct choice* out) {
   if (!key || !asker || !out) return NOT_OURS;
+  struct fl_frontend_key dialled = *key;  // before 6.2 a map's key has to be on the own stack
   for (int attempt = 0; attempt < 3; ++attempt) {
-    struct fl_frontend* held = bpf_map_lookup_elem(&frontends, key);
+    struct fl_frontend* held = bpf_map_lookup_elem(&frontends, &dialled);
     if (!held) return NOT_OURS;
     struct fl_frontend frontend = *held;
-    if (!may_dial(&frontend, asker, &key->ip)) return DROP;
+    if (!may_dial(&frontend, asker, &dialled.ip)) return DROP;
     out->service = frontend.service;
     out->flags = frontend.flags;
     out->set = set_for(frontend.flags, asker->source);
