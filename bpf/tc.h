@@ -35,7 +35,11 @@ int tc_ingress(struct __sk_buff* skb) {
   if (p.fragment == LATER_FRAGMENT || p.tcp_flags & TCP_RST) return PASS;
   struct new_flow flow = {};
   enum verdict verdict = begin(&p, &flow);
-  if (verdict == NOT_OURS) return PASS;
+  if (verdict == NOT_OURS) {
+    // The ports of a flow of ours that has ended now belong to one of somebody else's.
+    if (nat) bpf_map_delete_elem(&conntrack, &p.tuple);
+    return PASS;
+  }
   if (verdict == DROP) return TC_ACT_SHOT;
   if (verdict == REJECT) return answer_refused(skb, &p);
   mark_flow(&p.tuple.src, &p.tuple.dst, &flow.chosen.ip, flow.masquerade ? &flow.node : 0);
