@@ -7,8 +7,8 @@ source "$(dirname "$0")/lib.sh"
 command -v wrk >/dev/null || skip "this test needs wrk"
 command -v python3 >/dev/null || skip "this test needs python3"
 
-# The modes to go through, the first one at start: all that this program was built with.
-modes=${MODES:-"ebpf nftables ebpf"}
+# The modes to go through, the first one at start.
+modes=${MODES:-"ebpf nftables iptables ebpf"}
 switch_every=5
 
 step "up"
@@ -55,7 +55,7 @@ sleep 2
 for mode in ${modes#* }; do
   step "switch to $mode"
   sleep "$switch_every"
-  agent proxy-mode set "$mode"
+  time agent proxy-mode set "$mode"
   [ "$(agent proxy-mode get)" = "$mode" ] || fail "the mode is $(agent proxy-mode get)"
   expect "\"mode\":\"$mode\"" agent status -o json
   expect '"name":"backend' get "http://$cluster_ip/"
