@@ -8,14 +8,18 @@
 #include "bpf/packet.h"
 #include "bpf/select.h"
 
+static __always_inline bool is_closed(const struct fl_nat* nat) {
+  __u16 fins = FL_NAT_FIN | FL_NAT_PEER_FIN;
+  return (nat->flags & fins) == fins || nat->flags & FL_NAT_RST;
+}
+
 static __always_inline bool is_over(const struct fl_nat* nat, __u8 protocol, __u32 now) {
   __u32 idle = now - nat->seen, limit;
   bool replied = nat->flags & FL_NAT_REPLIED;
   if (protocol != IPPROTO_TCP) {
     limit = replied ? FL_TIMEOUT_UDP : FL_TIMEOUT_UDP_OPENING;
   } else {
-    bool fins = (nat->flags & (FL_NAT_FIN | FL_NAT_PEER_FIN)) == (FL_NAT_FIN | FL_NAT_PEER_FIN);
-    if (fins || nat->flags & FL_NAT_RST)
+    if (is_closed(nat))
       limit = FL_TIMEOUT_TCP_CLOSED;
     else
       limit = replied ? FL_TIMEOUT_TCP : FL_TIMEOUT_TCP_OPENING;
@@ -70,13 +74,15 @@ static __noinline void touch(struct fl_nat* nat, const struct fl_tuple* key, __u
   partner->flags |= partners;
 }
 
-// Takes `key` for a new flow, unless a live flow has it.
+// Takes `key` for a new flow, unless a live flow has it. A connection that both sides have closed
+// has no more to say: its client may use the same ports for another service at once.
 static __always_inline bool take(const struct fl_tuple* key, const struct fl_nat* nat) {
   if (bpf_map_update_elem(&conntrack, key, nat, BPF_NOEXIST) == 0) return true;
   struct fl_nat* held = bpf_map_lookup_elem(&conntrack, key);
   if (held) {
     bool same = held->port == nat->port && same_ip(&held->ip, &nat->ip);
-    if (!same && !is_over(held, key->protocol, nat->seen)) return false;
+    bool closed = key->protocol == IPPROTO_TCP && is_closed(held);
+    if (!same && !closed && !is_over(held, key->protocol, nat->seen)) return false;
   }
   return bpf_map_update_elem(&conntrack, key, nat, BPF_ANY) == 0;
 }
