@@ -8,7 +8,7 @@ command -v wrk >/dev/null || skip "this test needs wrk"
 command -v python3 >/dev/null || skip "this test needs python3"
 
 # The modes to go through, the first one at start.
-modes=${MODES:-"ebpf nftables iptables ebpf"}
+modes=${MODES:-"ebpf nftables iptables userspace ebpf"}
 switch_every=5
 
 step "up"
