@@ -352,13 +352,17 @@ std::string IptablesDriver::dump() const {
 
 Result<void> IptablesDriver::cleanup() {
   canary_timer_.reset();
-  applied_ = false;
+  const bool ours = std::exchange(applied_, false);
   for (Family& family : families_) {
     family.in_sync = false;
     family.found.reset();
     const auto kernel = read_kernel(family.ipv6);
     if (!kernel && family.ipv6 && !(family.wanted && family.wanted->has_services())) continue;
     if (!kernel) return fail("iptables: cleanup", kernel.error());
+    if (!ours && !ipt::has_our_canary(*kernel)) {
+      if (!kernel->empty()) log_.info("another proxy's chains stay; none of them is ours");
+      continue;
+    }
     const RestoreInput input = ipt::removal_of(*kernel);
     if (input.empty()) continue;
     if (const auto sent = runner_->restore(family.ipv6, input.text()); !sent) {

@@ -49,6 +49,8 @@ std::string port_match(Protocol protocol, uint16_t port, std::string_view remark
   return cat("-p ", word, " ", comment(remark), "-m ", word, " --dport ", port, " ");
 }
 
+std::string canary_rule() { return comment("says that nobody flushed") + "-j RETURN"; }
+
 Layout::Layout(const NodeConfig& node, Style style)
     : node_(node),
       style_(style),
@@ -106,8 +108,7 @@ std::vector<Chain> Layout::base_chains() const {
   std::vector<Chain> out;
   // Never reached: a rule in it tells a flush from a table that stands.
   for (const Table table : all_tables) {
-    out.push_back(
-        {table, "KUBE-PROXY-CANARY", {comment("says that nobody flushed") + "-j RETURN"}});
+    out.push_back({table, "KUBE-PROXY-CANARY", {canary_rule()}});
   }
   Chain& forward = out.emplace_back(Chain{Table::filter, "KUBE-FORWARD", {}});
   // Linux lets them through un-NATed, and the peer answers with a reset (kubernetes#74839).

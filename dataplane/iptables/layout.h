@@ -116,6 +116,9 @@ class Layout {
   bool everyone_is_a_pod_ = false;  // pods_ has the prefix of length 0
 };
 
+// The one rule of KUBE-PROXY-CANARY: it also tells our chains from kube-proxy's.
+std::string canary_rule();
+
 // Pieces of rules.
 std::string host(const Ip& ip);              // "10.0.0.1/32"
 std::string from(const Cidr& cidr);          // "-s 10.0.0.0/8 ", "" for all

@@ -69,6 +69,14 @@ void EntryLister::line(std::string_view line) {
                      rule->chain, " ", rule->text));
 }
 
+bool has_our_canary(const SavedRules& kernel) {
+  const uint64_t ours = rules_digest({canary_rule()});
+  return std::any_of(std::begin(all_tables), std::end(all_tables), [&](Table table) {
+    const SavedChain* chain = kernel.find(table, "KUBE-PROXY-CANARY");
+    return chain != nullptr && chain->digest == ours;
+  });
+}
+
 RestoreInput removal_of(const SavedRules& kernel) {
   RestoreInput input;
   for (const Jump& jump : kernel.jumps) input.erase(jump.table, jump.chain, jump.rule);

@@ -54,6 +54,9 @@ class EntryLister {
   RuleLines lines_;
 };
 
+// Whether a canary of ours is there: chains without one are kube-proxy's.
+bool has_our_canary(const SavedRules& kernel);
+
 // Removes every chain of ours and the rules of the kernel's chains that lead to them.
 RestoreInput removal_of(const SavedRules& kernel);
 

@@ -210,6 +210,22 @@ TEST_P(IptablesDriverTest, ForeignRulesStayAndCleanupMayBeRepeated) {
   EXPECT_EQ(driver->dump(), expected(every_kind_table()));
 }
 
+TEST_P(IptablesDriverTest, ChainsOfKubeProxyStayUntilTheyAreTakenOver) {
+  tamper(
+      "*nat\n:KUBE-PROXY-CANARY - [0:0]\n:KUBE-SERVICES - [0:0]\n:KUBE-SVC-OLD - [0:0]\n"
+      "-A KUBE-SERVICES -d 10.96.0.9/32 -j KUBE-SVC-OLD\n-A PREROUTING -j KUBE-SERVICES\nCOMMIT\n");
+  const std::string before = saved();
+  ASSERT_TRUE(make_driver()->cleanup());  // as an agent in another mode does when it starts
+  EXPECT_EQ(saved(), before);
+  const auto driver = make_driver();
+  ASSERT_TRUE(driver->start());
+  ASSERT_TRUE(driver->apply(table_of(2, 2), {}, true).ok());
+  EXPECT_EQ(driver->dump(), expected(table_of(2, 2)));
+  EXPECT_EQ(driver->verify(false)->size(), 0u);
+  ASSERT_TRUE(make_driver()->cleanup());  // a later run knows them by their canary
+  EXPECT_EQ(saved().find("KUBE"), std::string::npos) << saved();
+}
+
 TEST_P(IptablesDriverTest, WhatOthersBreakIsNamedAndRepaired) {
   const ServiceTable table = every_kind_table();
   const auto driver = make_driver();
