@@ -55,8 +55,11 @@ Result<net::Fd> open_captured(int type) {
 
 Result<net::Fd> open_captured_tcp() {
   FL_TRY(net::Fd fd, open_captured(SOCK_STREAM));
-  // Accepted sockets inherit these. A client that vanished without a word is noticed.
+  // Accepted sockets inherit these. They have the port that was dialled, also while they wait in
+  // TIME_WAIT: without SO_REUSEADDR nobody on this node could bind it. A client that vanished
+  // without a word is noticed.
   const int idle_s = 60, interval_s = 15, probes = 4;
+  set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
   set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
   set(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle_s);

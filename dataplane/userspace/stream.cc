@@ -30,7 +30,7 @@ void PipePool::give(Pipe pipe) {
   if (free_.size() < most_kept) free_.push_back(std::move(pipe));
 }
 
-Stream::Outcome Stream::pump(int from, int to, PipePool& pipes) {
+Stream::Outcome Stream::move(int from, int to, PipePool& pipes, bool pass_end) {
   for (int i = 0; i < rounds && !ended_; ++i) {
     if (held_ == 0) {
       if (!pipe_) pipe_ = pipes.take();
@@ -44,8 +44,8 @@ Stream::Outcome Stream::pump(int from, int to, PipePool& pipes) {
       }
       if (got == 0) {
         // ENOTCONN: `to` has gone; its own watch says so.
-        ::shutdown(to, SHUT_WR);
-        ended_ = true;
+        if (pass_end) ::shutdown(to, SHUT_WR);
+        ended_ = pass_end;
         break;
       }
       held_ = static_cast<size_t>(got);

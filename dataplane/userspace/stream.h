@@ -32,7 +32,10 @@ class Stream {
 
   // Moves what can be moved now. What was read and cannot be written stays in the pipe, and nothing
   // more is read: that is the backpressure. The end of `from` is passed on as shutdown(SHUT_WR).
-  Outcome pump(int from, int to, PipePool& pipes);
+  Outcome pump(int from, int to, PipePool& pipes) { return move(from, to, pipes, true); }
+
+  // `from` has been reset: what came before that is passed on, and no end.
+  void rescue(int from, int to, PipePool& pipes) { move(from, to, pipes, false); }
 
   bool wants_read() const { return held_ == 0 && !ended_; }
   bool wants_write() const { return held_ != 0; }
@@ -40,6 +43,8 @@ class Stream {
   uint64_t bytes() const { return bytes_; }
 
  private:
+  Outcome move(int from, int to, PipePool& pipes, bool pass_end);
+
   Pipe pipe_;  // none, or with bytes in it
   size_t held_ = 0;
   bool ended_ = false;

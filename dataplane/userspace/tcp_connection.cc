@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "dataplane/userspace/sockets.h"
 
@@ -74,17 +75,27 @@ void TcpConnection::connected() {
 }
 
 void TcpConnection::client_ready(uint32_t events) {
-  if ((events & EPOLLERR) != 0 || (!open_ && (events & EPOLLHUP) != 0)) return abort();
+  if (!open_ && (events & (EPOLLERR | EPOLLHUP)) != 0) return abort();
+  if ((events & EPOLLERR) != 0) {
+    forth_.rescue(start_.client.get(), backend_.get(), pipes_);
+    return abort();
+  }
   const bool hup = (events & EPOLLHUP) != 0;
   pump(hup || (events & EPOLLIN) != 0, hup || (events & EPOLLOUT) != 0);
 }
 
 void TcpConnection::backend_ready(uint32_t events) {
   if (!open_) {
-    if (pending_error(backend_) != 0) return next_backend();
-    return connected();
+    const int error = pending_error(backend_);
+    if (error == 0) return connected();
+    // It may have answered, and said something, before it gave up.
+    if (error == ECONNRESET) back_.rescue(backend_.get(), start_.client.get(), pipes_);
+    return back_.bytes() == 0 ? next_backend() : abort();
   }
-  if ((events & EPOLLERR) != 0) return abort();
+  if ((events & EPOLLERR) != 0) {
+    back_.rescue(backend_.get(), start_.client.get(), pipes_);
+    return abort();
+  }
   const bool hup = (events & EPOLLHUP) != 0;
   pump(hup || (events & EPOLLOUT) != 0, hup || (events & EPOLLIN) != 0);
 }

@@ -89,6 +89,21 @@ TEST_F(UserspacePackets, NoProcessOfTheNodeIsReachedThroughAVip) {
   }
 }
 
+TEST_F(UserspacePackets, ConnectionsDoNotKeepOthersFromTheirPort) {
+  apply(table_);
+  lab_->net().in("pod", [&] {
+    Conversation talk(at("10.96.0.1", 80));
+    ASSERT_NE(talk.greeting().find(' '), std::string::npos);
+    for (const Ip& any : {Ip{}, Ip::v4(0)}) {
+      lab_->net().in("node", [&] {
+        const auto server = net::listen_tcp({any, 80});
+        EXPECT_TRUE(server) << server.error().message;
+      });
+    }
+    EXPECT_EQ(talk.say("one"), "one");
+  });
+}
+
 TEST_F(UserspacePackets, AFullMapIsNamedAndTheRestIsServed) {
   options_.max_captured = 40;
   lab_->net().in("node", [&] {

@@ -282,6 +282,17 @@ TEST_F(TcpForwarding, PassesAResetOnToTheOtherSide) {
   EXPECT_TRUE(idle());
 }
 
+TEST_F(TcpForwarding, WhatABackendSaidBeforeItsResetArrives) {
+  LoopbackServer server([](int fd) {
+    send_all(fd, "answer");
+    const linger now{1, 0};  // like a server that does not read its request
+    ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+  });
+  begin({server.address()});
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(greeting(), "answer");
+  EXPECT_TRUE(idle());
+}
+
 TEST_F(TcpForwarding, CarriesSoManyConnectionsAndNoMore) {
   LoopbackServer server(says("hello"));
   limits_.max_connections = 3;
