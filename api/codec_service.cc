@@ -106,6 +106,7 @@ Service read_service(const Reader& document, Meta meta) {
   service.external_policy = read_policy(spec, "externalTrafficPolicy");
   service.internal_policy = read_policy(spec, "internalTrafficPolicy");
   service.affinity_timeout_s = read_affinity(spec);
+  service.traffic_distribution = spec.string("trafficDistribution");
   service.ip_families = spec.strings("ipFamilies");
   service.publish_not_ready = spec.boolean("publishNotReadyAddresses", false);
   return service;

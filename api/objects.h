@@ -101,6 +101,7 @@ struct Service {
   uint32_t affinity_timeout_s = 0;      // 0: sessionAffinity None
   std::vector<Cidr> source_ranges;      // spec.loadBalancerSourceRanges: empty, or who may come in
   uint16_t health_check_node_port = 0;  // 0: none
+  std::string traffic_distribution;     // "PreferSameZone", ... (KEP-4444); "": none
   bool publish_not_ready = false;
   std::vector<std::string> ip_families;  // "IPv4", "IPv6"; empty when the document does not say
   friend bool operator==(const Service&, const Service&) = default;

@@ -12,7 +12,7 @@ namespace {
 
 watch::FeedOptions feed_options() {
   watch::FeedOptions options;
-  options.kinds = {api::Kind::namespace_, api::Kind::pod, api::Kind::service,
+  options.kinds = {api::Kind::namespace_, api::Kind::node, api::Kind::pod, api::Kind::service,
                    api::Kind::endpoint_slice};
   options.max_backoff = std::chrono::seconds(2);  // the server is on this machine
   return options;

@@ -39,7 +39,10 @@ SliceController::SliceController(net::EventLoop& loop, ApiWriter& writer, const 
 void SliceController::on_tick(std::shared_ptr<const api::Snapshot> snapshot,
                               const api::Changes& changes) {
   snapshot_ = std::move(snapshot);
-  if (changes.everything) return enqueue_all();
+  const bool nodes = std::ranges::any_of(
+      changes.objects, [](const api::Change& change) { return change.kind == api::Kind::node; });
+  const bool moved = (nodes || changes.everything) && update_zones();
+  if (moved || changes.everything) return enqueue_all();
   std::set<api::ObjectKey> touched = changes.services;
   for (const api::Change& change : changes.objects) {
     if (change.kind != api::Kind::service) continue;
@@ -51,6 +54,17 @@ void SliceController::on_tick(std::shared_ptr<const api::Snapshot> snapshot,
     if (change.kind == api::Kind::pod) touch_pod(change.key, touched);
   }
   for (const api::ObjectKey& key : touched) sync(key);
+}
+
+// True when a node came into another zone than it was known in.
+bool SliceController::update_zones() {
+  ZoneMap zones;
+  snapshot_->each<api::Node>([&](const api::Node& node) {
+    if (!node.zone.empty()) zones[node.meta.key.name] = node.zone;
+  });
+  const bool changed = zones != zones_;
+  zones_ = std::move(zones);
+  return changed;
 }
 
 void SliceController::enqueue_all() {
@@ -145,7 +159,7 @@ SlicePlan SliceController::plan(const api::ObjectKey& key) const {
       if (auto object = snapshot_->find<api::Pod>(pod)) pods.push_back(std::move(object));
     }
   }
-  return plan_slices(*service, pods, existing, to_rfc3339(clock_.wall()));
+  return plan_slices(*service, pods, existing, zones_, to_rfc3339(clock_.wall()));
 }
 
 void SliceController::sync(const api::ObjectKey& key) {

@@ -35,6 +35,7 @@ class SliceController {
     net::Timer timer;
   };
 
+  bool update_zones();
   void enqueue_all();
   void touch_pod(const api::ObjectKey& pod, std::set<api::ObjectKey>& services);
   void index_service(const api::ObjectKey& key);
@@ -53,6 +54,7 @@ class SliceController {
   Counter& writes_;
   Counter& failures_;
   std::shared_ptr<const api::Snapshot> snapshot_;
+  ZoneMap zones_;
   // Services by one pair of their selector ("namespace key=value"), so that a pod is compared only
   // with those that may select it; and the way back.
   std::map<std::string, std::set<api::ObjectKey>> by_label_;

@@ -12,12 +12,15 @@ struct Wanted {
   std::string pod_uid;
 };
 
+// Pods of one node may share its address: only together with the pod is an endpoint itself.
+using EndpointKey = std::pair<Ip, api::ObjectKey>;
+
 // Endpoints of one family with the same resolved ports share slices: named target ports may differ
 // from pod to pod.
 struct Group {
   std::string address_type;
   std::vector<api::EndpointPort> ports;
-  std::map<Ip, Wanted> endpoints;
+  std::map<EndpointKey, Wanted> endpoints;
 };
 
 std::optional<uint16_t> resolve(const api::ServicePort& port, const api::Pod& pod) {
@@ -51,7 +54,19 @@ std::vector<std::string> families_of(const api::Service& service) {
   return families;
 }
 
-api::Endpoint make_endpoint(const api::Service& service, const api::Pod& pod, const Ip& ip) {
+// KEP-4444, KEP-3015: which node's and which zone's traffic the endpoint is for. PreferSameNode has
+// its zone as well, for nodes without an endpoint of their own.
+void add_hints(const api::Service& service, api::Endpoint& endpoint) {
+  const std::string& wish = service.traffic_distribution;
+  const bool same_node = wish == "PreferSameNode";
+  if (same_node && !endpoint.node_name.empty()) endpoint.hint_nodes = {endpoint.node_name};
+  if ((same_node || wish == "PreferSameZone" || wish == "PreferClose") && !endpoint.zone.empty()) {
+    endpoint.hint_zones = {endpoint.zone};
+  }
+}
+
+api::Endpoint make_endpoint(const api::Service& service, const api::Pod& pod, const Ip& ip,
+                            const ZoneMap& zones) {
   api::Endpoint endpoint;
   endpoint.addresses = {ip};
   endpoint.serving = pod.ready;
@@ -63,10 +78,15 @@ api::Endpoint make_endpoint(const api::Service& service, const api::Pod& pod, co
   }
   endpoint.node_name = pod.node_name;
   endpoint.target = pod.meta.key;
+  if (const auto zone = zones.find(pod.node_name); zone != zones.end()) {
+    endpoint.zone = zone->second;
+  }
+  add_hints(service, endpoint);
   return endpoint;
 }
 
-std::vector<Group> make_groups(const api::Service& service, const PodList& pods) {
+std::vector<Group> make_groups(const api::Service& service, const PodList& pods,
+                               const ZoneMap& zones) {
   std::vector<Group> groups;
   for (const std::string& family : families_of(service)) {
     for (const auto& pod : pods) {
@@ -80,13 +100,20 @@ std::vector<Group> make_groups(const api::Service& service, const PodList& pods)
       if (group == groups.end()) {
         group = groups.insert(groups.end(), Group{family, std::move(ports), {}});
       }
-      group->endpoints[*ip] = {make_endpoint(service, *pod, *ip), pod->meta.uid};
+      group->endpoints[{*ip, pod->meta.key}] = {make_endpoint(service, *pod, *ip, zones),
+                                                pod->meta.uid};
     }
     // Watchers should see that the Service is known, even when nothing is behind it.
     const auto any = std::ranges::find(groups, family, &Group::address_type);
     if (any == groups.end()) groups.push_back({family, {}, {}});
   }
   return groups;
+}
+
+json::array hint_documents(const std::vector<std::string>& names) {
+  json::array list;
+  for (const std::string& name : names) list.push_back(json::object{{"name", name}});
+  return list;
 }
 
 json::value endpoint_document(const Wanted& wanted) {
@@ -98,6 +125,11 @@ json::value endpoint_document(const Wanted& wanted) {
                           {"terminating", endpoint.terminating}}}};
   if (!endpoint.hostname.empty()) document["hostname"] = endpoint.hostname;
   if (!endpoint.node_name.empty()) document["nodeName"] = endpoint.node_name;
+  if (!endpoint.zone.empty()) document["zone"] = endpoint.zone;
+  json::object hints;
+  if (!endpoint.hint_zones.empty()) hints["forZones"] = hint_documents(endpoint.hint_zones);
+  if (!endpoint.hint_nodes.empty()) hints["forNodes"] = hint_documents(endpoint.hint_nodes);
+  if (!hints.empty()) document["hints"] = std::move(hints);
   document["targetRef"] = {{"kind", "Pod"},
                            {"namespace", endpoint.target.ns},
                            {"name", endpoint.target.name},
@@ -156,18 +188,16 @@ struct Draft {
 };
 
 // Takes from `left` what the slice holds already.
-Draft draft_of(const api::EndpointSlice& slice, std::map<Ip, const Wanted*>& left) {
+Draft draft_of(const api::EndpointSlice& slice, std::map<EndpointKey, const Wanted*>& left) {
   Draft draft{&slice, {}, false};
   for (const auto& present : slice.endpoints) {
-    const auto found = present.addresses.empty() ? left.end() : left.find(present.addresses[0]);
+    const auto found =
+        present.addresses.empty() ? left.end() : left.find({present.addresses[0], present.target});
     if (found == left.end()) {
       draft.changed = true;
       continue;
     }
-    api::Endpoint comparable = present;
-    comparable.zone.clear();
-    comparable.hint_zones.clear();
-    draft.changed = draft.changed || !(comparable == found->second->endpoint);
+    draft.changed = draft.changed || !(present == found->second->endpoint);
     draft.kept.push_back(found->second);
     left.erase(found);
   }
@@ -177,8 +207,8 @@ Draft draft_of(const api::EndpointSlice& slice, std::map<Ip, const Wanted*>& lef
 void plan_group(const api::Service& service, const Group& group,
                 const std::vector<const api::EndpointSlice*>& existing, std::string_view now,
                 SlicePlan& plan) {
-  std::map<Ip, const Wanted*> left;
-  for (const auto& [ip, wanted] : group.endpoints) left[ip] = &wanted;
+  std::map<EndpointKey, const Wanted*> left;
+  for (const auto& [key, wanted] : group.endpoints) left[key] = &wanted;
   // New endpoints go where a write is due anyway, then where there is room.
   std::vector<Draft> drafts, untouched;
   for (const auto* slice : existing) {
@@ -241,10 +271,10 @@ bool is_managed(const api::EndpointSlice& slice) {
 }
 
 SlicePlan plan_slices(const api::Service& service, const PodList& pods, const SliceList& existing,
-                      std::string_view now) {
+                      const ZoneMap& zones, std::string_view now) {
   SlicePlan plan;
   const std::vector<Group> groups =
-      wants_slices(service) ? make_groups(service, pods) : std::vector<Group>{};
+      wants_slices(service) ? make_groups(service, pods, zones) : std::vector<Group>{};
   std::vector<bool> used(existing.size());
   for (const Group& group : groups) {
     std::vector<const api::EndpointSlice*> own;

@@ -92,7 +92,7 @@ SliceList after(const SlicePlan& plan, SliceList before) {
 }
 
 TEST(SlicePlan, OneSliceOfReadyPods) {
-  const SlicePlan plan = plan_slices(web(), {pod(1), pod(2)}, {}, now);
+  const SlicePlan plan = plan_slices(web(), {pod(1), pod(2)}, {}, {}, now);
   EXPECT_EQ(text_of(plan), "create IPv4 [http=8080] p1 p2\n");
   const json::value& document = plan.create.at(0);
   EXPECT_EQ(find_string(document, "metadata", "generateName"), "web-");
@@ -109,6 +109,55 @@ TEST(SlicePlan, OneSliceOfReadyPods) {
   EXPECT_EQ(find_string(endpoint, "targetRef", "uid"), "u1");
 }
 
+TEST(SlicePlan, TwoPodsOnOneNodesAddressAreTwoEndpoints) {
+  const auto first = pod(1), second = pod(2);
+  second->ips = first->ips;
+  const SlicePlan plan = plan_slices(web(), {first, second}, {}, {}, now);
+  EXPECT_EQ(text_of(plan), "create IPv4 [http=8080] p1 p2\n");
+  EXPECT_TRUE(plan_slices(web(), {first, second}, after(plan, {}), {}, now).empty());
+}
+
+// Zone and hints of the first endpoint: "zone=a for-zones=a for-nodes=node1".
+std::string topology_of(const SlicePlan& plan) {
+  const json::value& endpoint = find(plan.create.at(0), "endpoints")->get_array().at(0);
+  std::string out = cat("zone=", find_string(endpoint, "zone"));
+  for (const auto& [field, label] :
+       {std::pair{"forZones", "for-zones"}, {"forNodes", "for-nodes"}}) {
+    const json::value* hints = find(endpoint, "hints", field);
+    if (hints != nullptr)
+      out += cat(' ', label, '=', find_string(hints->get_array().at(0), "name"));
+  }
+  return out;
+}
+
+TEST(SlicePlan, TrafficDistributionBecomesHints) {
+  struct Case {
+    std::string_view wish;
+    ZoneMap zones;
+    std::string_view topology;
+  };
+  const Case cases[] = {
+      {"", {{"node1", "a"}}, "zone=a"},
+      {"PreferClose", {{"node1", "a"}}, "zone=a for-zones=a"},
+      {"PreferSameZone", {{"node1", "a"}}, "zone=a for-zones=a"},
+      {"PreferSameNode", {{"node1", "a"}}, "zone=a for-zones=a for-nodes=node1"},
+      {"PreferSameNode", {}, "zone= for-nodes=node1"},
+      {"PreferSameZone", {{"node2", "b"}}, "zone="},
+      {"Elsewhere", {{"node1", "a"}}, "zone=a"},
+  };
+  for (const Case& c : cases) {
+    api::Service service = web();
+    service.traffic_distribution = c.wish;
+    const SlicePlan plan = plan_slices(service, {pod(1)}, {}, c.zones, now);
+    EXPECT_EQ(topology_of(plan), c.topology) << c.wish;
+    const SliceList made = after(plan, {});
+    EXPECT_TRUE(plan_slices(service, {pod(1)}, made, c.zones, now).empty()) << "settled";
+    service.traffic_distribution = c.wish.empty() ? "PreferClose" : "";
+    const bool same = c.topology.find("for-") == c.topology.npos && !c.wish.empty();
+    EXPECT_EQ(plan_slices(service, {pod(1)}, made, c.zones, now).update.size(), same ? 0u : 1u);
+  }
+}
+
 TEST(SlicePlan, ConditionsFollowThePod) {
   const auto leaving = pod(2);
   leaving->meta.deleting = true;
@@ -121,11 +170,12 @@ TEST(SlicePlan, ConditionsFollowThePod) {
   const auto homeless = pod(6);
   homeless->ips.clear();
   const PodList pods{pod(1, false), leaving, gone, finished, failed, homeless};
-  EXPECT_EQ(text_of(plan_slices(web(), pods, {}, now)),
+  EXPECT_EQ(text_of(plan_slices(web(), pods, {}, {}, now)),
             "create IPv4 [http=8080] p1!- p2!~ p3!~-\n");
   api::Service eager = web();
   eager.publish_not_ready = true;
-  EXPECT_EQ(text_of(plan_slices(eager, pods, {}, now)), "create IPv4 [http=8080] p1- p2~ p3~-\n");
+  EXPECT_EQ(text_of(plan_slices(eager, pods, {}, {}, now)),
+            "create IPv4 [http=8080] p1- p2~ p3~-\n");
 }
 
 TEST(SlicePlan, PortsAreResolvedPerPod) {
@@ -133,11 +183,11 @@ TEST(SlicePlan, PortsAreResolvedPerPod) {
   other->ports = {{"http", 9090, Protocol::tcp}};
   const auto nameless = pod(3);
   nameless->ports.clear();
-  EXPECT_EQ(text_of(plan_slices(web(), {pod(1), other, nameless}, {}, now)),
+  EXPECT_EQ(text_of(plan_slices(web(), {pod(1), other, nameless}, {}, {}, now)),
             "create IPv4 [http=8080] p1\ncreate IPv4 [http=9090] p2\ncreate IPv4 [] p3\n");
   const api::Service numbers = service_with({{.name = "a", .port = 80, .target_port = 8081},
                                              {.name = "b", .port = 81, .target_port = 0}});
-  EXPECT_EQ(text_of(plan_slices(numbers, {pod(1)}, {}, now)), "create IPv4 [a=8081 b=81] p1\n");
+  EXPECT_EQ(text_of(plan_slices(numbers, {pod(1)}, {}, {}, now)), "create IPv4 [a=8081 b=81] p1\n");
 }
 
 TEST(SlicePlan, ANameIsLookedUpWithItsProtocol) {
@@ -146,7 +196,7 @@ TEST(SlicePlan, ANameIsLookedUpWithItsProtocol) {
   const api::Service dns = service_with(
       {{.name = "t", .protocol = Protocol::tcp, .port = 53, .target_port = std::string("dns")},
        {.name = "u", .protocol = Protocol::udp, .port = 53, .target_port = std::string("dns")}});
-  EXPECT_EQ(text_of(plan_slices(dns, {both}, {}, now)), "create IPv4 [t=5353 u=53] p1\n");
+  EXPECT_EQ(text_of(plan_slices(dns, {both}, {}, {}, now)), "create IPv4 [t=5353 u=53] p1\n");
 }
 
 TEST(SlicePlan, DualStackIsASlicePerFamily) {
@@ -154,24 +204,24 @@ TEST(SlicePlan, DualStackIsASlicePerFamily) {
   dual.ip_families = {"IPv6", "IPv4"};
   const auto both = pod(1);
   both->ips.push_back(*Ip::parse("fd00::1"));
-  EXPECT_EQ(text_of(plan_slices(dual, {both, pod(2)}, {}, now)),
+  EXPECT_EQ(text_of(plan_slices(dual, {both, pod(2)}, {}, {}, now)),
             "create IPv6 [http=8080] p1\ncreate IPv4 [http=8080] p1 p2\n");
 }
 
 TEST(SlicePlan, AServiceWithoutPodsHasOneEmptySlice) {
-  const SlicePlan plan = plan_slices(web(), {}, {}, now);
+  const SlicePlan plan = plan_slices(web(), {}, {}, {}, now);
   EXPECT_EQ(text_of(plan), "create IPv4 [] \n");
-  EXPECT_TRUE(plan_slices(web(), {}, after(plan, {}), now).empty());
+  EXPECT_TRUE(plan_slices(web(), {}, after(plan, {}), {}, now).empty());
 }
 
 TEST(SlicePlan, WithoutSelectorOrAddressNothingIsWanted) {
-  const SliceList existing = after(plan_slices(web(), {pod(1)}, {}, now), {});
+  const SliceList existing = after(plan_slices(web(), {pod(1)}, {}, {}, now), {});
   api::Service manual = web();
   manual.selector.clear();
-  EXPECT_EQ(text_of(plan_slices(manual, {pod(1)}, existing, now)), "remove new0-0\n");
+  EXPECT_EQ(text_of(plan_slices(manual, {pod(1)}, existing, {}, now)), "remove new0-0\n");
   api::Service alias = web();
   alias.type = api::ServiceType::external_name;
-  EXPECT_EQ(text_of(plan_slices(alias, {pod(1)}, {}, now)), "");
+  EXPECT_EQ(text_of(plan_slices(alias, {pod(1)}, {}, {}, now)), "");
 }
 
 TEST(SlicePlan, HostNamesOnlyBelowTheServiceThatThePodNames) {
@@ -181,7 +231,7 @@ TEST(SlicePlan, HostNamesOnlyBelowTheServiceThatThePodNames) {
   const auto elsewhere = pod(2);
   elsewhere->hostname = "db-1";
   elsewhere->subdomain = "other";
-  const SlicePlan plan = plan_slices(web(), {named, elsewhere}, {}, now);
+  const SlicePlan plan = plan_slices(web(), {named, elsewhere}, {}, {}, now);
   const auto& endpoints = find(plan.create.at(0), "endpoints")->get_array();
   EXPECT_EQ(find_string(endpoints.at(0), "hostname"), "db-0");
   EXPECT_EQ(find(endpoints.at(1), "hostname"), nullptr);
@@ -192,7 +242,7 @@ TEST(SlicePlan, HeadlessServicesCarryTheLabel) {
   headless.headless = true;
   headless.cluster_ips.clear();
   headless.ip_families.clear();
-  const SlicePlan plan = plan_slices(headless, {pod(1)}, {}, now);
+  const SlicePlan plan = plan_slices(headless, {pod(1)}, {}, {}, now);
   EXPECT_EQ(text_of(plan), "create IPv4 [http=8080] p1\n");
   EXPECT_NE(find(plan.create.at(0), "metadata", "labels", "service.kubernetes.io/headless"),
             nullptr);
@@ -201,20 +251,20 @@ TEST(SlicePlan, HeadlessServicesCarryTheLabel) {
 TEST(SlicePlan, APlanCarriedOutLeavesNothingToDo) {
   PodList pods;
   for (int i = 1; i <= 7; ++i) pods.push_back(pod(i, i % 3 != 0));
-  const SliceList slices = after(plan_slices(web(), pods, {}, now), {});
-  EXPECT_EQ(text_of(plan_slices(web(), pods, slices, "later")), "");
+  const SliceList slices = after(plan_slices(web(), pods, {}, {}, now), {});
+  EXPECT_EQ(text_of(plan_slices(web(), pods, slices, ZoneMap{}, "later")), "");
 }
 
 TEST(SlicePlan, SlicesAreSplitAtTheirLimitAndChangesTouchOne) {
   PodList pods;
   for (int i = 1; i <= 250; ++i) pods.push_back(pod(i));
-  const SlicePlan first = plan_slices(web(), pods, {}, now);
+  const SlicePlan first = plan_slices(web(), pods, {}, {}, now);
   ASSERT_EQ(first.create.size(), 3u);
   const SliceList slices = after(first, {});
   pods[10] = pod(11, false);
-  EXPECT_EQ(plan_slices(web(), pods, slices, now).update.size(), 1u);
+  EXPECT_EQ(plan_slices(web(), pods, slices, {}, now).update.size(), 1u);
   pods.push_back(pod(300));
-  const SlicePlan grown = plan_slices(web(), pods, slices, now);
+  const SlicePlan grown = plan_slices(web(), pods, slices, {}, now);
   EXPECT_LE(grown.update.size(), 2u);
   EXPECT_TRUE(grown.create.empty());
 }
@@ -222,22 +272,22 @@ TEST(SlicePlan, SlicesAreSplitAtTheirLimitAndChangesTouchOne) {
 TEST(SlicePlan, AnEmptiedSliceGoesUnlessItIsTheLast) {
   PodList pods;
   for (int i = 1; i <= 101; ++i) pods.push_back(pod(i));
-  SliceList slices = after(plan_slices(web(), pods, {}, now), {});
+  SliceList slices = after(plan_slices(web(), pods, {}, {}, now), {});
   ASSERT_EQ(slices.size(), 2u);
   pods.resize(100);
-  const SlicePlan smaller = plan_slices(web(), pods, slices, now);
+  const SlicePlan smaller = plan_slices(web(), pods, slices, {}, now);
   EXPECT_EQ(smaller.remove.size(), 1u);
   EXPECT_TRUE(smaller.update.empty());
   slices = after(smaller, slices);
-  const SlicePlan none = plan_slices(web(), {}, slices, now);
+  const SlicePlan none = plan_slices(web(), {}, slices, {}, now);
   EXPECT_EQ(none.create.size() + none.update.size(), 1u);
 }
 
 TEST(SlicePlan, AChangedLabelOfTheServiceIsCopied) {
-  const SliceList slices = after(plan_slices(web(), {pod(1)}, {}, now), {});
+  const SliceList slices = after(plan_slices(web(), {pod(1)}, {}, {}, now), {});
   api::Service relabelled = web();
   relabelled.meta.labels = {{"team", "green"}};
-  const SlicePlan plan = plan_slices(relabelled, {pod(1)}, slices, now);
+  const SlicePlan plan = plan_slices(relabelled, {pod(1)}, slices, {}, now);
   ASSERT_EQ(plan.update.size(), 1u);
   EXPECT_EQ(find_string(plan.update[0].document, "metadata", "labels", "team"), "green");
   EXPECT_EQ(find_string(plan.update[0].document, "metadata", "resourceVersion"), "7");
