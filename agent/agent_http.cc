@@ -101,7 +101,8 @@ const std::vector<Agent::Route>& Agent::routes() {
 }
 
 HttpResponse Agent::answer(const HttpRequest& request) {
-  const std::string_view method = request.method == "HEAD" ? "GET" : request.method;
+  const std::string_view asked = request.method;
+  const std::string_view method = asked == "HEAD" ? "GET" : asked;
   std::string known;
   bool other_method = false;
   for (const Route& route : routes()) {
