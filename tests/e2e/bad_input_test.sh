@@ -27,7 +27,7 @@ expect "Corefile:3" "$fairlead" validate --corefile "$work/Corefile"
 printf 'proxy-mod: ebpf\n' >"$work/agent.yaml"
 expect "agent.yaml:1: unknown key 'proxy-mod': did you mean 'proxy-mode'?" "$fairlead" agent --config "$work/agent.yaml"
 expect "Corefile:3" "$fairlead" agent --proxy-mode none --no-ingress --manifests "$work" --corefile "$work/Corefile"
-expect "is not a proxy mode" "$fairlead" agent --proxy-mode ipvs
+expect "is not a proxy mode" "$fairlead" agent --proxy-mode kernelspace
 
 step "up"
 up --backends 2
