@@ -14,7 +14,7 @@
 #endif
 #endif
 
-enum { FL_LAYOUT = 2 };  // pins live below <bpffs>/fairlead/v<FL_LAYOUT>/
+enum { FL_LAYOUT = 3 };  // pins live below <bpffs>/fairlead/v<FL_LAYOUT>/
 
 struct fl_ip {
   __u32 word[4];
@@ -40,6 +40,8 @@ enum fl_frontend_flags {
   FL_FRONTEND_EXTERNAL = 4,     // NodePort, external IP, load balancer; else a ClusterIP
   FL_FRONTEND_RANGES = 8,       // only sources in source_ranges may dial it
   FL_FRONTEND_NODE_RANGE = 16,  // and one of the node's own addresses is among them
+  FL_FRONTEND_DSR = 32,         // answers go past this node; of external addresses only
+  FL_FRONTEND_MAGLEV = 64,      // choose by the list's table in maglev
 };
 
 // The sets that clients choose from, by policy and source: see dataplane/flow.h, treatment().

@@ -77,6 +77,8 @@ std::string frontend_block(const fl_frontend_key& key, const fl_frontend& value,
   std::string out = cat("frontend ", to_text(key), " ", service.empty() ? "?" : service);
   const bool local = (value.flags & FL_FRONTEND_LOCAL_ONLY) != 0;
   if (local) out += " local-only";
+  if ((value.flags & FL_FRONTEND_MAGLEV) != 0) out += " maglev";
+  if ((value.flags & FL_FRONTEND_DSR) != 0) out += " dsr";
   if (value.affinity_s != 0) out += cat(" affinity ", value.affinity_s, "s");
   if (value.count == 0 || (local && value.local_count == 0)) {
     out += value.flags & FL_FRONTEND_DROP ? " drop" : " reject";

@@ -22,7 +22,11 @@ std::string rule_label(const api::ObjectKey& owner, const PortRule& port) {
 uint32_t flags_of(const PortRule& port, const Frontend& frontend, const std::vector<Ip>& node_ips) {
   uint32_t flags = 0;
   if (frontend.local_only) flags |= FL_FRONTEND_LOCAL_ONLY;
-  if (frontend.kind != FrontendKind::cluster_ip) flags |= FL_FRONTEND_EXTERNAL;
+  if (frontend.kind != FrontendKind::cluster_ip) {
+    flags |= FL_FRONTEND_EXTERNAL;
+    if (port.forwarding == Forwarding::dsr) flags |= FL_FRONTEND_DSR;
+  }
+  if (port.algorithm == Algorithm::maglev) flags |= FL_FRONTEND_MAGLEV;
   if (frontend.kind == FrontendKind::load_balancer && !port.source_ranges.empty()) {
     flags |= FL_FRONTEND_RANGES;
     const bool node_may = std::any_of(node_ips.begin(), node_ips.end(), [&](const Ip& ip) {
