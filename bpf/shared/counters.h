@@ -20,5 +20,8 @@ enum fl_counter {
   FL_TC_CLASH,             // dropped: another flow has the same addresses and ports behind NAT
   FL_TC_NO_MEMORY,         // dropped: the conntrack map refused an entry
   FL_TC_FRAGMENT_UNKNOWN,  // later fragments that passed, because their first was not seen
+  FL_TC_DSR_SENT,          // new flows whose backend's node was told to answer directly
+  FL_TC_DSR_TAKEN,         // new flows that another node sent, answered directly
+  FL_TC_DSR_REFUSED,       // dropped: another node's word for a service that does not have DSR
   FL_COUNTERS,
 };

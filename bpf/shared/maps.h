@@ -8,6 +8,7 @@
 #ifdef __cplusplus
 #include <cstddef>
 #else
+#include <stdbool.h>
 #define static_assert _Static_assert
 #ifndef offsetof
 #define offsetof(type, member) __builtin_offsetof(type, member)
@@ -45,7 +46,8 @@ enum fl_frontend_flags {
 };
 
 // The sets that clients choose from, by policy and source: see dataplane/flow.h, treatment().
-enum fl_sets { FL_IN_CLUSTER = 1, FL_IN_LOCAL = 2 };
+// FL_ON_NODE is none of them: with the others in members, it says that the backend is on this node.
+enum fl_sets { FL_IN_CLUSTER = 1, FL_IN_LOCAL = 2, FL_ON_NODE = 4 };
 
 // One update of this value is the moment at which a change becomes visible, for both sets.
 struct fl_frontend {
@@ -78,7 +80,7 @@ static_assert(sizeof(struct fl_backend) == 24, "no padding");
 static_assert(offsetof(struct fl_backend, list) == 20, "no padding");
 
 // members: which backends a service has, whatever their slots: what a flow or a client remembers is
-// good for as long as it is here. The value: enum fl_sets, those it is in.
+// good for as long as it is here. The value: enum fl_sets, those it is in, and where it is.
 struct fl_member_key {
   __u32 service;
   struct fl_ip ip;
@@ -176,6 +178,7 @@ enum fl_nat_flags {
   FL_NAT_FIN = 4,       // TCP FIN in this entry's direction
   FL_NAT_PEER_FIN = 8,  // and in the other
   FL_NAT_RST = 16,
+  FL_NAT_DSR = 32,  // of a flow whose answers do not pass the node that the client dialled
 };
 
 struct fl_nat {
@@ -195,10 +198,22 @@ enum { FL_TICK_SHIFT = 30 };  // 1.07 s
 enum fl_timeout {
   FL_TIMEOUT_TCP_OPENING = 60,
   FL_TIMEOUT_TCP = 21600,
+  FL_TIMEOUT_TCP_HALF = 3600,  // DSR: one side has closed, and the other's end is not seen here
   FL_TIMEOUT_TCP_CLOSED = 10,
   FL_TIMEOUT_UDP_OPENING = 60,
   FL_TIMEOUT_UDP = 180,
 };
+
+static inline __u32 fl_flow_timeout(bool tcp, __u16 nat_flags) {
+  bool replied = nat_flags & FL_NAT_REPLIED;
+  if (!tcp) return replied ? FL_TIMEOUT_UDP : FL_TIMEOUT_UDP_OPENING;
+  const __u16 fins = nat_flags & (FL_NAT_FIN | FL_NAT_PEER_FIN);
+  if (nat_flags & FL_NAT_RST || fins == (FL_NAT_FIN | FL_NAT_PEER_FIN)) {
+    return FL_TIMEOUT_TCP_CLOSED;
+  }
+  if (!replied) return FL_TIMEOUT_TCP_OPENING;
+  return fins && nat_flags & FL_NAT_DSR ? FL_TIMEOUT_TCP_HALF : FL_TIMEOUT_TCP;
+}
 
 // fragments (LRU): the ports of a fragmented packet, learnt from its first fragment.
 struct fl_fragment_key {

@@ -13,22 +13,12 @@ uint32_t ticks_now() {
   return static_cast<uint32_t>(ns >> FL_TICK_SHIFT);
 }
 
-uint32_t timeout_of(uint8_t protocol, uint16_t nat_flags) {
-  bool replied = (nat_flags & FL_NAT_REPLIED) != 0;
-  if (protocol != IPPROTO_TCP) return replied ? FL_TIMEOUT_UDP : FL_TIMEOUT_UDP_OPENING;
-  constexpr uint16_t both_fins = FL_NAT_FIN | FL_NAT_PEER_FIN;
-  if ((nat_flags & FL_NAT_RST) != 0 || (nat_flags & both_fins) == both_fins) {
-    return FL_TIMEOUT_TCP_CLOSED;
-  }
-  return replied ? FL_TIMEOUT_TCP : FL_TIMEOUT_TCP_OPENING;
-}
-
 namespace {
 
 // A packet may have come since `now` was read.
 bool is_over(const fl_tuple& tuple, const fl_nat& nat, uint32_t now) {
   auto idle = static_cast<int32_t>(now - nat.seen);
-  return idle > static_cast<int32_t>(timeout_of(tuple.protocol, nat.flags));
+  return idle > static_cast<int32_t>(fl_flow_timeout(tuple.protocol == IPPROTO_TCP, nat.flags));
 }
 
 }  // namespace

@@ -10,9 +10,6 @@ namespace fairlead::dataplane::ebpf {
 
 uint32_t ticks_now();  // as the programs count (FL_TICK_SHIFT)
 
-// Ticks without a packet after which this flow is over.
-uint32_t timeout_of(uint8_t protocol, uint16_t nat_flags);
-
 struct ConntrackSweep {
   size_t entries = 0;  // that stay
   size_t removed = 0;

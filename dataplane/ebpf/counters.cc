@@ -23,6 +23,10 @@ constexpr const char* lost_help =
     "Packets that tc could not translate, by reason. fragment_unknown ones passed, others were "
     "dropped.";
 
+constexpr const char* direct = "fairlead_ebpf_dsr_flows_total";
+constexpr const char* direct_help =
+    "New flows with direct server return, by side: the node that was dialled, or the backend's.";
+
 // In the order of enum fl_counter.
 const std::array<Name, FL_COUNTERS>& names() {
   static const std::array<Name, FL_COUNTERS> table = {{
@@ -44,6 +48,9 @@ const std::array<Name, FL_COUNTERS>& names() {
       {lost, lost_help, {{"reason", "tuple_clash"}}},
       {lost, lost_help, {{"reason", "no_memory"}}},
       {lost, lost_help, {{"reason", "fragment_unknown"}}},
+      {direct, direct_help, {{"side", "dialled"}}},
+      {direct, direct_help, {{"side", "backend"}}},
+      {lost, lost_help, {{"reason", "dsr_refused"}}},
   }};
   return table;
 }

@@ -274,7 +274,8 @@ void ServiceSync::claim_ids(const api::ObjectKey& owner, const std::vector<Rule>
   const auto add = [&](List& list, uint32_t set) {
     for (fl_backend& backend : list.backends) {
       backend.list = list.id;
-      sets[{rule.id, backend.ip, backend.port, 0}] |= set;
+      const bool here = (backend.flags & FL_BACKEND_LOCAL) != 0;
+      sets[{rule.id, backend.ip, backend.port, 0}] |= set | (here ? uint32_t{FL_ON_NODE} : 0u);
     }
   };
   add(target.cluster, FL_IN_CLUSTER);
