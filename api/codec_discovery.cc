@@ -1,3 +1,6 @@
+#include <functional>
+#include <set>
+
 #include "api/codec_parts.h"
 #include "base/text.h"
 
@@ -20,9 +23,22 @@ std::vector<Ip> read_addresses(const Reader& endpoint, bool ipv6) {
   return out;
 }
 
+// The slice's endpoints share the names that they have in common.
+class Names {
+ public:
+  SharedText of(const std::string& text) {
+    if (text.empty()) return {};
+    const auto found = known_.find(text);
+    return found != known_.end() ? *found : *known_.emplace(text).first;
+  }
+
+ private:
+  std::set<SharedText, std::less<>> known_;
+};
+
 // KEP-752 and KEP-1672: ready nil counts as true, serving nil follows ready, terminating nil is
 // false.
-Endpoint read_endpoint(const Reader& reader, const std::string& ns, bool ipv6) {
+Endpoint read_endpoint(const Reader& reader, const SharedText& ns, bool ipv6, Names& names) {
   Endpoint endpoint;
   endpoint.addresses = read_addresses(reader, ipv6);
   const Reader conditions = reader.object("conditions");
@@ -30,10 +46,10 @@ Endpoint read_endpoint(const Reader& reader, const std::string& ns, bool ipv6) {
   endpoint.serving = conditions.boolean("serving", endpoint.ready);
   endpoint.terminating = conditions.boolean("terminating", false);
   endpoint.hostname = reader.string("hostname");
-  endpoint.node_name = reader.string("nodeName");
-  endpoint.zone = reader.string("zone");
+  endpoint.node_name = names.of(reader.string("nodeName"));
+  endpoint.zone = names.of(reader.string("zone"));
   const Reader target = reader.object("targetRef");
-  endpoint.target = {target.string("namespace"), target.string("name")};
+  endpoint.target = {names.of(target.string("namespace")), target.string("name")};
   if (endpoint.target.ns.empty() && !endpoint.target.name.empty()) endpoint.target.ns = ns;
   const Reader hints = reader.object("hints");
   hints.each("forZones",
@@ -69,8 +85,10 @@ EndpointSlice read_endpoint_slice(const Reader& document, Meta meta) {
     document.fail("addressType", "expected one of IPv4, IPv6, FQDN");
   }
   if (slice.address_type != "FQDN") {
+    Names names;
+    const SharedText ns = names.of(slice.meta.key.ns);
     document.each("endpoints", [&](const Reader& endpoint) {
-      slice.endpoints.push_back(read_endpoint(endpoint, slice.meta.key.ns, ipv6));
+      slice.endpoints.push_back(read_endpoint(endpoint, ns, ipv6, names));
     });
   }
   document.each("ports", [&](const Reader& port) { slice.ports.push_back(read_port(port)); });

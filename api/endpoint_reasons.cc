@@ -35,7 +35,7 @@ std::string why_not_cluster(const Endpoint& endpoint, const UsableSet& set, cons
 }
 
 std::string why_not_local(const Endpoint& endpoint, const JudgedEndpoint& judged) {
-  if (!judged.local) return endpoint.node_name.empty() ? "on no node" : "on " + endpoint.node_name;
+  if (!judged.local) return endpoint.node_name.empty() ? "on no node" : cat("on ", endpoint.node_name);
   return endpoint.ready ? "another mention of it counts" : "ready local ones are there";
 }
 
@@ -79,7 +79,7 @@ struct Judge {
     one.in_cluster = took(set.cluster, endpoint, port);
     one.in_local = took(set.local, endpoint, port);
     one.slice = slice.meta.key.name;
-    one.node_name = endpoint.node_name;
+    one.node_name = endpoint.node_name.str();
     one.why = state_of(endpoint);
     if (usable(endpoint)) give_reasons(one, endpoint);
     out.push_back(std::move(one));
@@ -118,7 +118,7 @@ std::vector<JudgedEndpoint> judge_endpoints(const SliceList& slices, std::string
       JudgedEndpoint& one = judge.out.emplace_back();
       one.ip = endpoint.addresses.front();
       one.slice = slice->meta.key.name;
-      one.node_name = endpoint.node_name;
+      one.node_name = endpoint.node_name.str();
       one.why = cat("its slice has no ", to_string(protocol), " port named '", port_name, "'");
     }
   }

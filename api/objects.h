@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/ip.h"
+#include "base/shared_text.h"
 
 namespace fairlead::api {
 
@@ -115,13 +116,21 @@ struct EndpointPort {
   friend bool operator==(const EndpointPort&, const EndpointPort&) = default;
 };
 
+// The object that an endpoint is of, usually a Pod.
+struct EndpointTarget {
+  SharedText ns, name;
+  ObjectKey key() const { return {ns.str(), name.str()}; }
+  friend bool operator==(const EndpointTarget&, const EndpointTarget&) = default;
+};
+
+// There are more of these than of anything else: what their names say is shared.
 struct Endpoint {
   std::vector<Ip> addresses;  // of the slice's family; the first one is used
   bool ready = true;          // conditions.ready nil counts as true
   bool serving = true;        // nil: as ready
   bool terminating = false;
-  std::string hostname, node_name, zone;
-  ObjectKey target;                     // targetRef, usually a Pod
+  SharedText hostname, node_name, zone;
+  EndpointTarget target;                // targetRef
   std::vector<std::string> hint_zones;  // hints.forZones
   std::vector<std::string> hint_nodes;  // hints.forNodes
   friend bool operator==(const Endpoint&, const Endpoint&) = default;

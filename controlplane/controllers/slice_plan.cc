@@ -59,9 +59,9 @@ std::vector<std::string> families_of(const api::Service& service) {
 void add_hints(const api::Service& service, api::Endpoint& endpoint) {
   const std::string& wish = service.traffic_distribution;
   const bool same_node = wish == "PreferSameNode";
-  if (same_node && !endpoint.node_name.empty()) endpoint.hint_nodes = {endpoint.node_name};
+  if (same_node && !endpoint.node_name.empty()) endpoint.hint_nodes = {endpoint.node_name.str()};
   if ((same_node || wish == "PreferSameZone" || wish == "PreferClose") && !endpoint.zone.empty()) {
-    endpoint.hint_zones = {endpoint.zone};
+    endpoint.hint_zones = {endpoint.zone.str()};
   }
 }
 
@@ -77,7 +77,7 @@ api::Endpoint make_endpoint(const api::Service& service, const api::Pod& pod, co
     endpoint.hostname = pod.hostname;
   }
   endpoint.node_name = pod.node_name;
-  endpoint.target = pod.meta.key;
+  endpoint.target = {pod.meta.key.ns, pod.meta.key.name};
   if (const auto zone = zones.find(pod.node_name); zone != zones.end()) {
     endpoint.zone = zone->second;
   }
@@ -123,16 +123,16 @@ json::value endpoint_document(const Wanted& wanted) {
                          {{"ready", endpoint.ready},
                           {"serving", endpoint.serving},
                           {"terminating", endpoint.terminating}}}};
-  if (!endpoint.hostname.empty()) document["hostname"] = endpoint.hostname;
-  if (!endpoint.node_name.empty()) document["nodeName"] = endpoint.node_name;
-  if (!endpoint.zone.empty()) document["zone"] = endpoint.zone;
+  if (!endpoint.hostname.empty()) document["hostname"] = endpoint.hostname.view();
+  if (!endpoint.node_name.empty()) document["nodeName"] = endpoint.node_name.view();
+  if (!endpoint.zone.empty()) document["zone"] = endpoint.zone.view();
   json::object hints;
   if (!endpoint.hint_zones.empty()) hints["forZones"] = hint_documents(endpoint.hint_zones);
   if (!endpoint.hint_nodes.empty()) hints["forNodes"] = hint_documents(endpoint.hint_nodes);
   if (!hints.empty()) document["hints"] = std::move(hints);
   document["targetRef"] = {{"kind", "Pod"},
-                           {"namespace", endpoint.target.ns},
-                           {"name", endpoint.target.name},
+                           {"namespace", endpoint.target.ns.view()},
+                           {"name", endpoint.target.name.view()},
                            {"uid", wanted.pod_uid}};
   return document;
 }
@@ -191,8 +191,9 @@ struct Draft {
 Draft draft_of(const api::EndpointSlice& slice, std::map<EndpointKey, const Wanted*>& left) {
   Draft draft{&slice, {}, false};
   for (const auto& present : slice.endpoints) {
-    const auto found =
-        present.addresses.empty() ? left.end() : left.find({present.addresses[0], present.target});
+    const auto found = present.addresses.empty()
+                           ? left.end()
+                           : left.find({present.addresses[0], present.target.key()});
     if (found == left.end()) {
       draft.changed = true;
       continue;

@@ -100,6 +100,20 @@ TEST(Codec, ServiceDefaults) {
   EXPECT_EQ(sticky.affinity_timeout_s, 10800u);
 }
 
+TEST(Codec, EndpointsOfOneSliceShareTheirNames) {
+  const auto slice = decoded<EndpointSlice>(R"({"metadata": {"name": "s", "namespace": "shop"},
+    "addressType": "IPv4", "endpoints": [
+      {"addresses": ["10.1.0.1"], "nodeName": "n1", "zone": "z1",
+       "targetRef": {"kind": "Pod", "namespace": "shop", "name": "a"}},
+      {"addresses": ["10.1.0.2"], "nodeName": "n1", "zone": "z1",
+       "targetRef": {"kind": "Pod", "name": "b"}}]})");
+  const Endpoint &a = slice.endpoints[0], &b = slice.endpoints[1];
+  EXPECT_EQ(a.node_name, "n1");
+  EXPECT_TRUE(a.node_name.same_as(b.node_name));
+  EXPECT_TRUE(a.zone.same_as(b.zone));
+  EXPECT_TRUE(a.target.ns.same_as(b.target.ns));
+}
+
 TEST(Codec, ReadsEndpointSlice) {
   const auto slice = decoded<EndpointSlice>(R"({
     "metadata": {"name": "web-1", "namespace": "shop",

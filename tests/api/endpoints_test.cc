@@ -161,7 +161,7 @@ TEST(UsableEndpoints, KeepTheSlicesOwnPortNumbers) {
 
 TEST(UsableEndpoints, NothingIsLocalWithoutANodeName) {
   auto slice = std::make_shared<EndpointSlice>(*one_slice("LR")[0]);
-  slice->endpoints[0].node_name.clear();
+  slice->endpoints[0].node_name = {};
   const SliceList slices{slice};
   EXPECT_TRUE(usable_endpoints(slices, "http", Protocol::tcp, false, {}).local.empty());
 }
