@@ -355,4 +355,22 @@ std::string Ingress::log_text() {
   return text.str();
 }
 
+Limits quick_limits() {
+  Limits limits;
+  limits.header_timeout = std::chrono::milliseconds(300);
+  limits.keep_alive_timeout = std::chrono::milliseconds(300);
+  limits.body_timeout = std::chrono::milliseconds(300);
+  limits.connect_timeout = std::chrono::milliseconds(300);
+  limits.response_timeout = std::chrono::milliseconds(300);
+  limits.tunnel_timeout = std::chrono::milliseconds(300);
+  limits.upstream_idle_timeout = std::chrono::milliseconds(300);
+  return limits;
+}
+
+void serve(Ingress& ingress, const std::vector<SocketAddress>& endpoints) {
+  ingress.cluster.service("web", endpoints);
+  ingress.cluster.ingress("web", "", "web");
+  ingress.publish_and_wait();
+}
+
 }  // namespace fairlead::ingress::testing

@@ -119,6 +119,11 @@ std::string read_head(int fd, std::string& buffer);
 void write_all(int fd, std::string_view bytes);
 std::string get(const std::string& host, const std::string& path = "/");
 
+// Small enough for back pressure to show; still smaller ones stall on loopback, whose segments are
+// 64 KiB.
+inline constexpr int small_socket_buffer = 128 * 1024;
+Limits quick_limits();  // every time-out is 300 ms
+
 // A Server on ports of its own, with class "fairlead" in the cluster.
 struct Ingress {
   explicit Ingress(Limits limits = {}, unsigned workers = 1, bool tls = false,
@@ -143,5 +148,8 @@ struct Ingress {
  private:
   SocketAddress address_of(std::string_view scheme) const;
 };
+
+// One Service "web" for every host.
+void serve(Ingress& ingress, const std::vector<SocketAddress>& endpoints);
 
 }  // namespace fairlead::ingress::testing
