@@ -1,80 +1,10 @@
-// The server seen from a raw socket: what no well-behaved client would send.
+// The server seen from a raw socket: what it answers, byte by byte.
 #include "net/http_server.h"
 
-#include <sys/socket.h>
-
-#include <cerrno>
-#include <fstream>
-
-#include "base/text.h"
-#include "net/socket.h"
-#include "tests/net/http_rig.h"
-
+#include "tests/net/raw_client.h"
 namespace fairlead::net {
 namespace {
-
 using std::chrono::milliseconds;
-
-// Bytes in, bytes out, on the rig's loop.
-class RawClient {
- public:
-  explicit RawClient(HttpRig& rig) : rig_(rig) {
-    auto fd = rig.target.unix_path.empty() ? start_connect(rig.address)
-                                           : start_connect_unix(rig.target.unix_path);
-    EXPECT_TRUE(fd.has_value());
-    fd_ = std::move(*fd);
-  }
-  void send(std::string_view bytes) {
-    size_t sent = 0;
-    EXPECT_TRUE(rig_.run_until([&] {
-      const ssize_t n = ::send(fd_.get(), bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
-      if (n > 0) sent += static_cast<size_t>(n);
-      return sent == bytes.size() || (n < 0 && errno != EAGAIN);
-    }));
-  }
-  void finish_sending() { ::shutdown(fd_.get(), SHUT_WR); }
-  void close() { fd_.reset(); }
-
-  void read_some() {
-    char buffer[65536];
-    for (;;) {
-      const ssize_t n = ::recv(fd_.get(), buffer, sizeof buffer, 0);
-      if (n > 0) {
-        got.append(buffer, static_cast<size_t>(n));
-        continue;
-      }
-      closed = n == 0 || errno != EAGAIN;
-      reset = n < 0 && errno == ECONNRESET;
-      return;
-    }
-  }
-  bool wait_for(std::string_view part) {
-    return rig_.run_until(
-               [&] {
-                 read_some();
-                 return got.find(part) != std::string::npos || closed;
-               },
-               std::chrono::seconds(5)) &&
-           got.find(part) != std::string::npos;
-  }
-  bool wait_closed() {
-    return rig_.run_until([&] { return read_some(), closed; }, std::chrono::seconds(5));
-  }
-
-  std::string got;
-  bool closed = false;
-  bool reset = false;
-
- private:
-  HttpRig& rig_;
-  Fd fd_;
-};
-
-void echo(HttpRequest request, std::unique_ptr<Responder> responder) {
-  responder->send(HttpResponse::text(
-      200, cat("<", request.method, " ", request.target, " ", request.body, ">")));
-}
-
 // Headers that change from run to run or do not matter, taken out.
 std::string without_date(std::string text) {
   for (size_t at; (at = text.find("Date: ")) != std::string::npos;) {
@@ -82,9 +12,6 @@ std::string without_date(std::string text) {
   }
   return text;
 }
-
-const std::string get_close = "GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-
 size_t occurrences(std::string_view text, std::string_view part) {
   size_t count = 0;
   for (size_t at = 0; (at = text.find(part, at)) != std::string_view::npos; ++at) ++count;
@@ -241,98 +168,6 @@ TEST(HttpServerRaw, ClientThatStopsSendingStillGetsItsAnswer) {
     EXPECT_GT(client.got.size(), 2'000'000u);
   }
 }
-
-struct Timeout {
-  std::string name, sent;
-  std::string expected;  // "" = closed without a word
-};
-
-TEST(HttpServerRaw, SlowClientsAreCutOff) {
-  const Timeout table[] = {
-      {"nothing sent", "", ""},
-      {"head unfinished", "GET / HTTP/1.1\r\nHo", "HTTP/1.1 408 Request Timeout\r\n"},
-      {"body unfinished", "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf",
-       "HTTP/1.1 408 Request Timeout\r\n"},
-      {"nothing after an answer", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\n"},
-  };
-  for (const Timeout& row : table) {
-    SCOPED_TRACE(row.name);
-    HttpRig rig(Transport::tcp, echo,
-                {.head_timeout = milliseconds(40), .idle_timeout = milliseconds(60)});
-    RawClient client(rig);
-    client.send(row.sent);
-    EXPECT_TRUE(client.wait_closed());
-    EXPECT_TRUE(row.expected.empty() ? client.got.empty() : client.got.starts_with(row.expected))
-        << client.got;
-  }
-}
-
-TEST(HttpServerRaw, DrippingAHeadDoesNotExtendItsTime) {
-  HttpRig rig(Transport::tcp, echo,
-              {.head_timeout = milliseconds(60), .idle_timeout = std::chrono::seconds(20)});
-  RawClient client(rig);
-  client.send("GET / HTTP/1.1\r\nX: ");
-  const auto start = std::chrono::steady_clock::now();
-  while (!client.closed && std::chrono::steady_clock::now() - start < std::chrono::seconds(5)) {
-    client.send("y");
-    rig.loop.run_once(milliseconds(5));
-    client.read_some();
-    if (client.got.find(" 408 ") != std::string::npos) break;
-  }
-  EXPECT_NE(client.got.find("HTTP/1.1 408"), std::string::npos);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(2));
-}
-
-TEST(HttpServerRaw, SlowBodyThatMovesIsTaken) {
-  HttpRig rig(Transport::tcp, echo,
-              {.head_timeout = milliseconds(300), .idle_timeout = milliseconds(500)});
-  RawClient client(rig);
-  client.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n");
-  for (int i = 0; i < 6; ++i) {
-    const auto end = std::chrono::steady_clock::now() + milliseconds(120);
-    while (std::chrono::steady_clock::now() < end) rig.loop.run_once(milliseconds(5));
-    client.send("b");
-  }
-  EXPECT_TRUE(client.wait_for("<PUT / bbbbbb>")) << client.got;
-}
-
-TEST(HttpServerRaw, HandlerMayTakeLongerThanTheTimeouts) {
-  std::unique_ptr<Responder> held;
-  HttpRig rig(
-      Transport::tcp,
-      [&](HttpRequest, std::unique_ptr<Responder> responder) { held = std::move(responder); },
-      {.head_timeout = milliseconds(10), .idle_timeout = milliseconds(20)});
-  RawClient client(rig);
-  client.send(get_close);
-  rig.run_until([] { return false; }, milliseconds(120));
-  client.read_some();
-  EXPECT_FALSE(client.closed);
-  held->send(HttpResponse::text(200, "patience"));
-  EXPECT_TRUE(client.wait_for("patience"));
-}
-
-TEST(HttpServerRaw, ReaderThatStallsIsCutOffAndTheHandlerHearsOfIt) {
-  int gone = 0;
-  std::unique_ptr<Responder> held;
-  HttpRig rig(Transport::tcp,
-              [&](HttpRequest, std::unique_ptr<Responder> responder) {
-                responder->start({});
-                responder->write(std::string(16'000'000, 's'));
-                EXPECT_GT(responder->unsent_bytes(), 1'000'000u);
-                responder->on_gone([&] {
-                  ++gone;
-                  held.reset();  // may destroy the responder
-                });
-                held = std::move(responder);
-              },
-              {.idle_timeout = milliseconds(50)});
-  RawClient client(rig);
-  client.send(get_close);
-  EXPECT_TRUE(rig.run_until([&] { return gone == 1; }));
-  EXPECT_EQ(held, nullptr);
-  EXPECT_EQ(rig.server.connections(), 0u);
-}
-
 TEST(HttpServerRaw, HandlerHearsOfAPeerThatLeavesAStream) {
   for (const Transport transport : {Transport::tcp, Transport::unix_socket}) {
     SCOPED_TRACE(transport_name(transport));
@@ -388,87 +223,6 @@ TEST(HttpServerRaw, ResponderMayOutliveTheServer) {
   held->send(HttpResponse::text(200, "too late"));
   held.reset();
   EXPECT_EQ(gone, 0) << "it was the server that went";
-}
-
-TEST(HttpServerRaw, ConnectionsAboveTheLimitAreTurnedAway) {
-  HttpRig rig(Transport::tcp, echo, {.max_connections = 2});
-  RawClient one(rig), two(rig);
-  ASSERT_TRUE(rig.run_until([&] { return rig.server.connections() == 2; }));
-  RawClient three(rig);
-  EXPECT_TRUE(three.wait_closed());
-  EXPECT_TRUE(three.got.starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
-  EXPECT_NE(rig.sink.text().find("turning connections away"), std::string::npos);
-  one.close();
-  ASSERT_TRUE(rig.run_until([&] { return rig.server.connections() == 1; }));
-  RawClient four(rig);
-  four.send(get_close);
-  EXPECT_TRUE(four.wait_for("<GET /last >"));
-}
-
-TEST(HttpServerListen, ReportsWhatIsWrong) {
-  EventLoop loop;
-  MemoryLogSink sink;
-  TempDir dir;
-  HttpServer one(loop, Log(sink), echo), two(loop, Log(sink), echo);
-  const auto bound = one.listen(*SocketAddress::parse("127.0.0.1:0"));
-  ASSERT_TRUE(bound.has_value());
-  const auto again = two.listen(*bound);
-  ASSERT_FALSE(again.has_value());
-  EXPECT_EQ(again.error().message,
-            cat("cannot bind ", bound->to_string(), ": Address already in use"));
-  EXPECT_FALSE(two.listen(*SocketAddress::parse("192.0.2.1:80")).has_value());
-
-  const std::string path = dir.file("socket");
-  ASSERT_TRUE(one.listen_unix(path, 0640).has_value());
-  struct stat info{};
-  ASSERT_EQ(::stat(path.c_str(), &info), 0);
-  EXPECT_EQ(info.st_mode & 0777, 0640u);
-  EXPECT_EQ(two.listen_unix(path).error().message,
-            cat("cannot listen on ", path, ": the socket is in use"));
-  EXPECT_FALSE(two.listen_unix("/nonexistent/folder/socket").has_value());
-  EXPECT_FALSE(two.listen_unix("").has_value());
-  EXPECT_NE(two.listen_unix("/" + std::string(200, 'p')).error().message.find("1 to 107 bytes"),
-            std::string::npos);
-  std::ofstream(dir.file("file")) << "x";
-  EXPECT_EQ(two.listen_unix(dir.file("file")).error().message,
-            cat("cannot listen on ", dir.file("file"), ": a file that is no socket is there"));
-  ::unlink(dir.file("file").c_str());
-}
-
-TEST(HttpServerListen, ReplacesAStaleSocketAndRemovesItsOwn) {
-  EventLoop loop;
-  MemoryLogSink sink;
-  TempDir dir;
-  const std::string path = dir.file("socket");
-  {
-    const Fd stale = listen_unix(path, 0600).value();
-  }
-  struct stat info{};
-  ASSERT_EQ(::stat(path.c_str(), &info), 0);
-  {
-    HttpServer server(loop, Log(sink), echo);
-    EXPECT_TRUE(server.listen_unix(path).has_value());
-  }
-  EXPECT_NE(::stat(path.c_str(), &info), 0);
-}
-
-TEST(HttpServerListen, ServesBothFamiliesOnTheWildcard) {
-  EventLoop loop;
-  MemoryLogSink sink;
-  HttpServer server(loop, Log(sink), echo);
-  const auto bound = server.listen(*SocketAddress::parse(":0"));
-  ASSERT_TRUE(bound.has_value());
-  std::vector<Fd> clients;
-  for (const std::string_view host : {"127.0.0.1", "::1"}) {
-    auto fd = start_connect({*Ip::parse(host), bound->port});
-    if (!fd && host == "::1") continue;  // no IPv6 here
-    ASSERT_TRUE(fd.has_value()) << fd.error().message;
-    clients.push_back(std::move(*fd));
-    for (int i = 0; i < 100 && server.connections() < clients.size(); ++i) {
-      loop.run_once(milliseconds(5));
-    }
-    EXPECT_EQ(server.connections(), clients.size());
-  }
 }
 
 }  // namespace
