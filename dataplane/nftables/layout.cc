@@ -133,6 +133,8 @@ std::string Layout::retire_commands() const {
   append(out, command("add chain", "input", "{ type nat hook input priority 100; }"));
   append(out, command("add chain", "output", "{ type nat hook output priority -100; }"));
   append(out, command("add chain", "postrouting", "{ type nat hook postrouting priority 100; }"));
+  // Without a rule that asks for it the kernel would stop tracking connections.
+  append(out, command("add rule", "postrouting", "ct state new return"));
   return out;
 }
 

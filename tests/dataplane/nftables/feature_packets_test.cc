@@ -6,7 +6,9 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "dataplane/nftables/driver.h"
 #include "dataplane/nftables/runner.h"
@@ -342,6 +344,8 @@ TEST_F(NftFeatures, ARetiredTableKeepsOpenFlowsOnly) {
     auto talk = std::make_unique<Conversation>(to);
     EXPECT_EQ(talk->say("one"), "one");
     lab_->net().in("node", [&] { ASSERT_TRUE(driver_->retire()); });
+    // What the old rules held in the kernel goes some time after them.
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
     EXPECT_EQ(talk->say("two"), "two");
     EXPECT_EQ(ask({}, to, Protocol::tcp, 200).starts_with("local"), false);
     EXPECT_FALSE(driver_->drained());
