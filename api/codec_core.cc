@@ -1,4 +1,7 @@
+#include <algorithm>
+
 #include "api/codec_parts.h"
+#include "api/quantity.h"
 #include "base/text.h"
 
 namespace fairlead::api {
@@ -24,6 +27,18 @@ void read_container_ports(const Reader& container, std::vector<ContainerPort>& i
         .protocol = port.protocol("protocol"),
     });
   });
+}
+
+// What cannot be read counts as not said: nothing but topology hints depends on it.
+int64_t read_cpu_millis(const Reader& status) {
+  constexpr double most_cores = 1e6;
+  double cores = 0;
+  status.each_member("allocatable", [&](std::string_view name, const json::value& value) {
+    if (name != "cpu") return;
+    if (value.is_string()) cores = parse_quantity(value.get_string()).value_or(0);
+    if (value.is_number()) cores = value.to_number<double>();
+  });
+  return static_cast<int64_t>(std::clamp(cores, 0.0, most_cores) * 1000 + 0.5);
 }
 
 }  // namespace
@@ -57,6 +72,7 @@ Node read_node(const Reader& document, Meta meta) {
     if (const auto ip = address.ip("address")) node.internal_ips.push_back(*ip);
   });
   node.ready = read_ready(status);
+  node.cpu_millis = read_cpu_millis(status);
   return node;
 }
 

@@ -52,6 +52,7 @@ struct Node {
   bool ready = false;               // condition Ready is True
   std::string zone;                 // label topology.kubernetes.io/zone
   std::vector<std::string> taints;  // keys of spec.taints
+  int64_t cpu_millis = 0;           // status.allocatable.cpu; 0: not said
   friend bool operator==(const Node&, const Node&) = default;
 };
 

@@ -1,5 +1,6 @@
 #include "api/schema_check.h"
 
+#include "api/quantity.h"
 #include "api/reader.h"
 #include "base/text.h"
 
@@ -11,28 +12,6 @@ using What = FieldProblem::What;
 
 std::string_view text_of(const json::value& value) {
   return {value.get_string().data(), value.get_string().size()};
-}
-
-// [+-]digits[.digits][suffix] (apimachinery pkg/api/resource/quantity.go)
-bool is_quantity(std::string_view text) {
-  constexpr std::string_view digits = "0123456789";
-  if (!text.empty() && (text.front() == '+' || text.front() == '-')) text.remove_prefix(1);
-  const size_t whole = std::min(text.find_first_not_of(digits), text.size());
-  text.remove_prefix(whole);
-  size_t fraction = 0;
-  if (!text.empty() && text.front() == '.') {
-    text.remove_prefix(1);
-    fraction = std::min(text.find_first_not_of(digits), text.size());
-    text.remove_prefix(fraction);
-  }
-  if (whole + fraction == 0) return false;
-  for (const std::string_view suffix :
-       {"", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"}) {
-    if (text == suffix) return true;
-  }
-  if (text.size() < 2 || (text.front() != 'e' && text.front() != 'E')) return false;
-  text.remove_prefix(text[1] == '+' || text[1] == '-' ? 2 : 1);
-  return !text.empty() && text.find_first_not_of(digits) == std::string_view::npos;
 }
 
 // RFC 3339 to the second, by shape: "2026-01-02T03:04:05[.frac](Z|+hh:mm)".
@@ -152,7 +131,7 @@ class Checker {
       case Base::quantity:
         if (value.is_number()) return;
         if (!value.is_string()) return wrong("a quantity", value);
-        if (!is_quantity(text_of(value)))
+        if (!parse_quantity(text_of(value)))
           report(What::wrong_type, "is not a quantity like 500m or 2Gi");
         return;
       case Base::time:

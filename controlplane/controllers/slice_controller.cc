@@ -1,6 +1,7 @@
 #include "controlplane/controllers/slice_controller.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/text.h"
 
@@ -41,9 +42,16 @@ void SliceController::on_tick(std::shared_ptr<const api::Snapshot> snapshot,
   snapshot_ = std::move(snapshot);
   const bool nodes = std::ranges::any_of(
       changes.objects, [](const api::Change& change) { return change.kind == api::Kind::node; });
-  const bool moved = (nodes || changes.everything) && update_zones();
+  bool moved = false, weighed = false;
+  if (nodes || changes.everything) {
+    ClusterZones zones = cluster_zones(*snapshot_);
+    moved = zones.zone_of != zones_.zone_of;
+    weighed = zones != zones_;
+    zones_ = std::move(zones);
+  }
   if (moved || changes.everything) return enqueue_all();
   std::set<api::ObjectKey> touched = changes.services;
+  if (weighed) add_hinted(touched);
   for (const api::Change& change : changes.objects) {
     if (change.kind != api::Kind::service) continue;
     index_service(change.key);
@@ -56,15 +64,11 @@ void SliceController::on_tick(std::shared_ptr<const api::Snapshot> snapshot,
   for (const api::ObjectKey& key : touched) sync(key);
 }
 
-// True when a node came into another zone than it was known in.
-bool SliceController::update_zones() {
-  ZoneMap zones;
-  snapshot_->each<api::Node>([&](const api::Node& node) {
-    if (!node.zone.empty()) zones[node.meta.key.name] = node.zone;
+// The CPU of the zones matters to those that share it out only.
+void SliceController::add_hinted(std::set<api::ObjectKey>& services) const {
+  snapshot_->each<api::Service>([&](const api::Service& service) {
+    if (wants_zone_hints(service)) services.insert(service.meta.key);
   });
-  const bool changed = zones != zones_;
-  zones_ = std::move(zones);
-  return changed;
 }
 
 void SliceController::enqueue_all() {
@@ -166,11 +170,36 @@ void SliceController::sync(const api::ObjectKey& key) {
   Work& work = work_[key];
   if (!settled(key, work)) return;  // its writes or their echo will come back here
   SlicePlan next = plan(key);
+  tell(key, std::move(next.zone_hints));
   if (next.empty()) {
     work_.erase(key);
     return;
   }
   execute(key, std::move(next));
+}
+
+// An Event that got lost is not sent again: the next change of mind has another.
+void SliceController::tell(const api::ObjectKey& key, std::vector<ZoneHintsVerdict> verdicts) {
+  const auto told = told_.find(key);
+  if (told == told_.end() && verdicts.empty()) return;
+  if (const auto service = snapshot_->find<api::Service>(key)) {
+    const std::vector<ZoneHintsVerdict> before =
+        told == told_.end() ? std::vector<ZoneHintsVerdict>{} : told->second;
+    for (const json::value& event :
+         verdict_events(*service, before, verdicts, to_rfc3339(clock_.wall()))) {
+      writer_.send("POST", cat("/api/v1/namespaces/", key.ns, "/events"), event,
+                   [this, key](const ApiAnswer& answer) {
+                     if (answer.ok()) return;
+                     log_.warn("event refused",
+                               {{"service", key.to_string()}, {"error", answer.error}});
+                   });
+    }
+  }
+  if (verdicts.empty()) {
+    told_.erase(key);
+  } else {
+    told_[key] = std::move(verdicts);
+  }
 }
 
 void SliceController::execute(const api::ObjectKey& key, SlicePlan plan) {

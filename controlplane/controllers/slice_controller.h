@@ -35,8 +35,8 @@ class SliceController {
     net::Timer timer;
   };
 
-  bool update_zones();
   void enqueue_all();
+  void add_hinted(std::set<api::ObjectKey>& services) const;
   void touch_pod(const api::ObjectKey& pod, std::set<api::ObjectKey>& services);
   void index_service(const api::ObjectKey& key);
   void match_pods(const api::ObjectKey& key);
@@ -44,6 +44,7 @@ class SliceController {
   bool settled(const api::ObjectKey& key, Work& work) const;
   SlicePlan plan(const api::ObjectKey& key) const;
   void execute(const api::ObjectKey& key, SlicePlan plan);
+  void tell(const api::ObjectKey& key, std::vector<ZoneHintsVerdict> verdicts);
   void written(const api::ObjectKey& key, const std::string& name, const ApiAnswer& answer);
   void retry_later(const api::ObjectKey& key, Duration delay);
 
@@ -54,7 +55,8 @@ class SliceController {
   Counter& writes_;
   Counter& failures_;
   std::shared_ptr<const api::Snapshot> snapshot_;
-  ZoneMap zones_;
+  ClusterZones zones_;
+  std::map<api::ObjectKey, std::vector<ZoneHintsVerdict>> told_;  // what Events have said last
   // Services by one pair of their selector ("namespace key=value"), so that a pod is compared only
   // with those that may select it; and the way back.
   std::map<std::string, std::set<api::ObjectKey>> by_label_;

@@ -66,7 +66,7 @@ void add_hints(const api::Service& service, api::Endpoint& endpoint) {
 }
 
 api::Endpoint make_endpoint(const api::Service& service, const api::Pod& pod, const Ip& ip,
-                            const ZoneMap& zones) {
+                            const ClusterZones& zones) {
   api::Endpoint endpoint;
   endpoint.addresses = {ip};
   endpoint.serving = pod.ready;
@@ -78,15 +78,15 @@ api::Endpoint make_endpoint(const api::Service& service, const api::Pod& pod, co
   }
   endpoint.node_name = pod.node_name;
   endpoint.target = {pod.meta.key.ns, pod.meta.key.name};
-  if (const auto zone = zones.find(pod.node_name); zone != zones.end()) {
+  if (const auto zone = zones.zone_of.find(pod.node_name); zone != zones.zone_of.end()) {
     endpoint.zone = zone->second;
   }
-  add_hints(service, endpoint);
+  if (!wants_zone_hints(service)) add_hints(service, endpoint);
   return endpoint;
 }
 
 std::vector<Group> make_groups(const api::Service& service, const PodList& pods,
-                               const ZoneMap& zones) {
+                               const ClusterZones& zones) {
   std::vector<Group> groups;
   for (const std::string& family : families_of(service)) {
     for (const auto& pod : pods) {
@@ -108,6 +108,39 @@ std::vector<Group> make_groups(const api::Service& service, const PodList& pods,
     if (any == groups.end()) groups.push_back({family, {}, {}});
   }
   return groups;
+}
+
+// The zone hints that are there.
+std::map<EndpointKey, std::string_view> present_hints(const SliceList& slices) {
+  std::map<EndpointKey, std::string_view> out;
+  for (const auto& slice : slices) {
+    for (const api::Endpoint& one : slice->endpoints) {
+      if (one.addresses.empty() || one.hint_zones.size() != 1) continue;
+      out[{one.addresses[0], one.target.key()}] = one.hint_zones[0];
+    }
+  }
+  return out;
+}
+
+// Among all ready endpoints of a family, whatever their ports are.
+ZoneHintsVerdict add_zone_hints(std::vector<Group>& groups, const std::string& family,
+                                const SliceList& existing, const ClusterZones& zones) {
+  const auto present = present_hints(existing);
+  std::vector<api::Endpoint*> ready;
+  std::vector<ZonedEndpoint> zoned;
+  for (Group& group : groups) {
+    if (group.address_type != family) continue;
+    for (auto& [key, wanted] : group.endpoints) {
+      if (!wanted.endpoint.ready) continue;
+      const auto hint = present.find(key);
+      ready.push_back(&wanted.endpoint);
+      zoned.push_back({wanted.endpoint.zone, hint == present.end() ? "" : hint->second});
+    }
+  }
+  const auto allocated = allocate_zones(zones, zoned);
+  if (!allocated) return {family, allocated.error().message};
+  for (size_t i = 0; i < ready.size(); ++i) ready[i]->hint_zones = {(*allocated)[i]};
+  return {family, ""};
 }
 
 json::array hint_documents(const std::vector<std::string>& names) {
@@ -272,10 +305,16 @@ bool is_managed(const api::EndpointSlice& slice) {
 }
 
 SlicePlan plan_slices(const api::Service& service, const PodList& pods, const SliceList& existing,
-                      const ZoneMap& zones, std::string_view now) {
+                      const ClusterZones& zones, std::string_view now) {
   SlicePlan plan;
-  const std::vector<Group> groups =
-      wants_slices(service) ? make_groups(service, pods, zones) : std::vector<Group>{};
+  std::vector<Group> groups;
+  if (wants_slices(service)) {
+    groups = make_groups(service, pods, zones);
+    for (const std::string& family : families_of(service)) {
+      if (!wants_zone_hints(service)) break;
+      plan.zone_hints.push_back(add_zone_hints(groups, family, existing, zones));
+    }
+  }
   std::vector<bool> used(existing.size());
   for (const Group& group : groups) {
     std::vector<const api::EndpointSlice*> own;

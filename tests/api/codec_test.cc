@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/text.h"
+
 namespace fairlead::api {
 namespace {
 
@@ -197,8 +199,10 @@ TEST(Codec, ReadsNode) {
     "status": {"addresses": [{"type": "InternalIP", "address": "192.168.0.1"},
                              {"type": "Hostname", "address": "n1"},
                              {"type": "InternalIP", "address": "fd00::9"}],
+               "allocatable": {"memory": "2Gi", "cpu": "3920m"},
                "conditions": [{"type": "MemoryPressure", "status": "False"},
                               {"type": "Ready", "status": "True"}]}})");
+  EXPECT_EQ(node.cpu_millis, 3920);
   EXPECT_EQ(node.internal_ips, ips({"192.168.0.1", "fd00::9"}));
   EXPECT_EQ(node.pod_cidrs,
             (std::vector<Cidr>{*Cidr::parse("10.1.0.0/24"), *Cidr::parse("fd00:1::/64")}));
@@ -206,6 +210,26 @@ TEST(Codec, ReadsNode) {
   EXPECT_EQ(decoded<Node>(R"({"metadata": {"name": "a"}, "spec": {"podCIDR": "10.0.0.0/8"}})")
                 .pod_cidrs.size(),
             1u);
+}
+
+TEST(Codec, ReadsTheCpuOfANode) {
+  const std::pair<std::string_view, int64_t> cases[] = {
+      {R"({"cpu": "4"})", 4000},
+      {R"({"cpu": 4})", 4000},
+      {R"({"cpu": 0.5})", 500},
+      {R"({"cpu": "250m"})", 250},
+      {R"({"memory": "1Gi"})", 0},
+      {R"({"cpu": "many"})", 0},
+      {R"({"cpu": "-2"})", 0},
+      {R"({"cpu": null})", 0},
+      {R"({})", 0},
+      {R"({"cpu": "9e300"})", 1000000000},
+  };
+  for (const auto& [allocatable, millis] : cases) {
+    const auto node = decoded<Node>(
+        cat(R"({"metadata": {"name": "n"}, "status": {"allocatable": )", allocatable, "}}"));
+    EXPECT_EQ(node.cpu_millis, millis) << allocatable;
+  }
 }
 
 TEST(Codec, ReadsPod) {

@@ -101,6 +101,61 @@ class Controllers : public ::testing::Test {
   size_t slices_ = 0;
 };
 
+TEST_F(Controllers, TopologyModeHintsAndSaysSoInEvents) {
+  const auto make_node = [&](const std::string& name, const std::string& zone) {
+    EXPECT_EQ(call("POST", "/api/v1/nodes",
+                   cat(R"({"metadata":{"name":")", name,
+                       R"(","labels":{"topology.kubernetes.io/zone":")", zone, R"("}}})"))
+                  .status,
+              201);
+    EXPECT_EQ(call("PATCH", cat("/api/v1/nodes/", name, "/status"),
+                   R"({"status":{"allocatable":{"cpu":"2"},)"
+                   R"("conditions":[{"type":"Ready","status":"True"}]}})",
+                   "application/merge-patch+json")
+                  .status,
+              200);
+  };
+  const auto events = [&] {
+    const auto list = parse_json(
+        call("GET", "/api/v1/namespaces/default/events?fieldSelector=involvedObject.name%3Dweb")
+            .body);
+    std::vector<std::string> out;
+    for (const auto& event : find(*list, "items")->get_array()) {
+      out.push_back(cat(find_string(event, "reason"), ": ", find_string(event, "message")));
+    }
+    std::sort(out.begin(), out.end());
+    return join(out, "\n");
+  };
+  const auto hints = [&] {
+    const auto list = call("GET", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices");
+    size_t count = 0;
+    for (size_t at = list.body.find("forZones"); at != list.body.npos;
+         at = list.body.find("forZones", at + 1)) {
+      ++count;
+    }
+    return count;
+  };
+  make_node("n", "a");
+  make_pod("p1", "10.0.0.1");
+  make_pod("p2", "10.0.0.2");
+  make_service("web");
+  call("PATCH", "/api/v1/namespaces/default/services/web",
+       R"({"metadata":{"annotations":{"service.kubernetes.io/topology-mode":"Auto"}}})",
+       "application/merge-patch+json");
+  const std::string alone =
+      "TopologyAwareHintsDisabled: Nodes only ready in one zone, addressType: IPv4";
+  EXPECT_TRUE(eventually([&] { return events() == alone; })) << events();
+  EXPECT_EQ(hints(), 0u);
+  make_node("m", "b");
+  EXPECT_TRUE(eventually([&] { return hints() == 2; }));
+  const std::string enabled =
+      "\nTopologyAwareHintsEnabled: Topology Aware Hints has been enabled, addressType: IPv4";
+  EXPECT_TRUE(eventually([&] { return events().ends_with(enabled); })) << events();
+  call("PATCH", "/api/v1/namespaces/default/services/web", R"({"metadata":{"annotations":null}})",
+       "application/merge-patch+json");
+  EXPECT_TRUE(eventually([&] { return hints() == 0; }));
+}
+
 TEST_F(Controllers, SlicesFollowPodsAndServices) {
   make_service("web");
   EXPECT_TRUE(eventually([&] { return addresses("web").empty() && slices_ == 1; }));
