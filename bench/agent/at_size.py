@@ -86,6 +86,17 @@ def memory_mb(process):
     return int(found["VmRSS"]) / 1024, int(found["VmHWM"]) / 1024
 
 
+def maps_mb(process):
+    """What the kernel keeps in the agent's BPF maps: not in its resident set."""
+    seen = {}
+    for entry in os.listdir(f"/proc/{process.pid}/fdinfo"):
+        with open(f"/proc/{process.pid}/fdinfo/{entry}") as info:
+            facts = dict(line.split(":", 1) for line in info if ":" in line)
+        if "map_id" in facts:
+            seen[facts["map_id"]] = int(facts["memlock"])
+    return sum(seen.values()) / 1024 / 1024
+
+
 def connects():
     with socket.socket() as s:
         s.settimeout(0.05)
@@ -175,7 +186,8 @@ def measure(arguments, folder, cgroup, started):
     print(f"agent       serves {time.monotonic() - begin:.2f} s after its start")
     time.sleep(2)
     times = latencies(api, arguments.rounds)
-    print("agent       resident %.0f MB, at most %.0f MB" % memory_mb(agent))
+    print("agent       resident %.0f MB, at most %.0f MB; BPF maps %.0f MB" % (
+        *memory_mb(agent), maps_mb(agent)))
     print("server      resident %.0f MB, at most %.0f MB" % memory_mb(server))
     print("one slice   median %.2f ms, p99 %.2f ms, lowest %.2f, highest %.2f (%d changes)" % (
         statistics.median(times), times[int(len(times) * 0.99)], times[0], times[-1], len(times)))

@@ -10,8 +10,8 @@
 
 #include <memory>
 
-#include "base/check.h"
 #include "base/text.h"
+#include "bench/dataplane/must.h"
 #include "dataplane/ebpf/marks.h"
 #include "dataplane/ebpf/node_sync.h"
 #include "dataplane/ebpf/object.h"
@@ -25,13 +25,6 @@ namespace ebpf = dataplane::ebpf;
 constexpr int runs = 1'000'000;
 constexpr uint32_t services = 10'000;
 constexpr uint32_t client = 0x0a010002, service = 0x0a600000, backend = 0x0a020002;
-
-template <class T>
-T must(Result<T> result) {
-  if (!result) fprintf(stderr, "bench_ebpf_packets: %s\n", result.error().message.c_str());
-  CHECK(result.has_value());
-  if constexpr (!std::is_void_v<T>) return *std::move(result);
-}
 
 // The driver's maps and programs without links, in a bpffs of its own.
 class Programs {

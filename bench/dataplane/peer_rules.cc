@@ -1,0 +1,117 @@
+#include "bench/dataplane/peer_rules.h"
+
+#include <cstdio>
+#include <string>
+
+#include "base/check.h"
+#include "base/text.h"
+
+namespace fairlead::bench {
+namespace {
+
+// One service port with one backend, as a number to name chains by.
+struct Peer {
+  std::string number, cluster_ip, backend_ip, backend_port;
+};
+
+std::vector<Peer> peers_of(const dataplane::ServiceTable& table) {
+  std::vector<Peer> out;
+  for (const auto& [key, entry] : table.services) {
+    for (const dataplane::PortRule& rule : entry.ports) {
+      if (rule.protocol != Protocol::tcp) continue;
+      CHECK(rule.frontends[0].kind == dataplane::FrontendKind::cluster_ip);
+      CHECK(rule.frontends[0].port == 80 && rule.backends.size() == 1);
+      out.push_back({cat(out.size()), rule.frontends[0].ip.to_string(),
+                     rule.backends[0].ip.to_string(), cat(rule.backends[0].port)});
+    }
+  }
+  return out;
+}
+
+std::string iptables_rules(const std::vector<Peer>& peers, const std::string& pods) {
+  std::string chains, rules, services;
+  for (const Peer& peer : peers) {
+    const std::string svc = "KUBE-SVC-" + peer.number, sep = "KUBE-SEP-" + peer.number;
+    chains += cat(":", svc, " - [0:0]\n:", sep, " - [0:0]\n");
+    const std::string match = cat("-d ", peer.cluster_ip, "/32 -p tcp -m tcp --dport 80 -j ");
+    services += cat("-A KUBE-SERVICES ", match, svc, "\n");
+    rules += cat("-A ", svc, " ! -s ", pods, " ", match, "KUBE-MARK-MASQ\n");
+    rules += cat("-A ", svc, " -j ", sep, "\n");
+    rules += cat("-A ", sep, " -s ", peer.backend_ip, "/32 -j KUBE-MARK-MASQ\n");
+    rules += cat("-A ", sep, " -p tcp -m tcp -j DNAT --to-destination ", peer.backend_ip, ":",
+                 peer.backend_port, "\n");
+  }
+  return cat("*nat\n:KUBE-SERVICES - [0:0]\n:KUBE-POSTROUTING - [0:0]\n:KUBE-MARK-MASQ - [0:0]\n",
+             chains,
+             "-A PREROUTING -j KUBE-SERVICES\n-A OUTPUT -j KUBE-SERVICES\n"
+             "-A POSTROUTING -j KUBE-POSTROUTING\n"
+             "-A KUBE-MARK-MASQ -j MARK --or-mark 0x4000\n"
+             "-A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN\n"
+             "-A KUBE-POSTROUTING -j MARK --xor-mark 0x4000\n"
+             "-A KUBE-POSTROUTING -j MASQUERADE --random-fully\n",
+             services, rules, "COMMIT\n");
+}
+
+std::string nftables_rules(const std::vector<Peer>& peers, const std::string& pods) {
+  std::string out =
+      "table ip peer {\n"
+      "  map service-ips { type ipv4_addr . inet_proto . inet_service : verdict; }\n"
+      "  chain mark-for-masquerade { meta mark set meta mark or 0x4000; }\n"
+      "  chain services { ip daddr . meta l4proto . th dport vmap @service-ips; }\n"
+      "  chain prerouting { type nat hook prerouting priority -100; jump services; }\n"
+      "  chain output { type nat hook output priority -100; jump services; }\n"
+      "  chain postrouting { type nat hook postrouting priority 100;\n"
+      "    meta mark & 0x4000 != 0 meta mark set meta mark xor 0x4000 masquerade fully-random; }\n";
+  std::string elements;
+  for (const Peer& peer : peers) {
+    const std::string svc = "service-" + peer.number, sep = "endpoint-" + peer.number;
+    out += cat("  chain ", sep, " { ip saddr ", peer.backend_ip,
+               " jump mark-for-masquerade; meta l4proto tcp dnat to ", peer.backend_ip, ":",
+               peer.backend_port, "; }\n");
+    out += cat("  chain ", svc, " { ip daddr ", peer.cluster_ip, " tcp dport 80 ip saddr != ", pods,
+               " jump mark-for-masquerade; numgen random mod 1 vmap { 0 : goto ", sep, " }; }\n");
+    elements += cat(elements.empty() ? "" : ", ", peer.cluster_ip, " . tcp . 80 : goto ", svc);
+  }
+  return cat(out, "}\nadd element ip peer service-ips { ", elements, " }\n");
+}
+
+std::string ipvs_services(const std::vector<Peer>& peers) {
+  std::string out;
+  for (const Peer& peer : peers) {
+    out += cat("-A -t ", peer.cluster_ip, ":80 -s rr\n-a -t ", peer.cluster_ip, ":80 -r ",
+               peer.backend_ip, ":", peer.backend_port, " -m\n");
+  }
+  return out;
+}
+
+std::string dummy_addresses(const std::vector<Peer>& peers) {
+  std::string out = "link add peer0 type dummy\n";
+  for (const Peer& peer : peers) out += cat("addr add ", peer.cluster_ip, "/32 dev peer0\n");
+  return out;
+}
+
+void feed(const char* command, const std::string& input) {
+  FILE* pipe = ::popen(command, "w");
+  CHECK(pipe != nullptr);
+  CHECK(::fwrite(input.data(), 1, input.size(), pipe) == input.size());
+  const int status = ::pclose(pipe);
+  if (status != 0) fprintf(stderr, "bench: %s: status %d\n", command, status);
+  CHECK(status == 0);
+}
+
+}  // namespace
+
+void load_peer_rules(std::string_view tool, const dataplane::ServiceTable& table) {
+  const std::vector<Peer> peers = peers_of(table);
+  const std::string pods = table.node.local_pod_cidrs.at(0).to_string();
+  if (tool == "iptables_nft") return feed("iptables-nft-restore", iptables_rules(peers, pods));
+  if (tool == "iptables_legacy") {
+    return feed("iptables-legacy-restore", iptables_rules(peers, pods));
+  }
+  if (tool == "nftables") return feed("nft -f -", nftables_rules(peers, pods));
+  CHECK(tool == "ipvs");
+  feed("ip -batch -", dummy_addresses(peers));
+  feed("ipvsadm -R", ipvs_services(peers));
+}
+
+}  // namespace fairlead::bench
