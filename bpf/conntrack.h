@@ -14,17 +14,8 @@ static __always_inline bool is_closed(const struct fl_nat* nat) {
 }
 
 static __always_inline bool is_over(const struct fl_nat* nat, __u8 protocol, __u32 now) {
-  __u32 idle = now - nat->seen, limit;
-  bool replied = nat->flags & FL_NAT_REPLIED;
-  if (protocol != IPPROTO_TCP) {
-    limit = replied ? FL_TIMEOUT_UDP : FL_TIMEOUT_UDP_OPENING;
-  } else {
-    if (is_closed(nat))
-      limit = FL_TIMEOUT_TCP_CLOSED;
-    else
-      limit = replied ? FL_TIMEOUT_TCP : FL_TIMEOUT_TCP_OPENING;
-  }
-  return (__s32)idle > (__s32)limit;
+  __u32 idle = now - nat->seen;
+  return (__s32)idle > (__s32)fl_flow_timeout(protocol == IPPROTO_TCP, nat->flags);
 }
 
 static __always_inline bool is_closing(const struct fl_nat* nat) {
@@ -53,7 +44,9 @@ static __always_inline void partner_of(const struct fl_tuple* key, const struct 
 // Notes a packet, on its entry and, once a tick or when the flow's state changes, on the partner.
 static __noinline void touch(struct fl_nat* nat, const struct fl_tuple* key, __u8 tcp_flags) {
   __u16 own = 0, partners = 0;
-  if (nat->flags & FL_NAT_REPLY) own = partners = FL_NAT_REPLIED;
+  // A client acknowledges what the backend has answered, whichever way that went.
+  bool answered = nat->flags & FL_NAT_DSR && tcp_flags & TCP_ACK;
+  if (nat->flags & FL_NAT_REPLY || answered) own = partners = FL_NAT_REPLIED;
   if (tcp_flags & TCP_FIN) {
     own |= FL_NAT_FIN;
     partners |= FL_NAT_PEER_FIN;
@@ -96,7 +89,7 @@ static __noinline bool continues(const struct fl_nat* nat, const struct packet* 
   bool answer = (p->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK);
   if (nat->flags & FL_NAT_REPLY) return !(answer && is_closing(nat));
   if (is_over(nat, p->tuple.protocol, ticks())) return false;
-  bool syn = (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+  bool syn = is_opening(p);
   if (syn && is_closing(nat)) return false;
   if (p->tuple.protocol == IPPROTO_UDP || (syn && !(nat->flags & FL_NAT_REPLIED))) {
     return is_member(nat->service, nat->set, &nat->ip, nat->port);

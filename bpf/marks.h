@@ -11,51 +11,49 @@ static __always_inline struct fl_marks* get_marks(void) {
   return bpf_map_lookup_elem(&marks, &zero);
 }
 
-// The addresses of a packet whose header lies in the first part of its buffer, as nearly all do.
-// `next`: the protocol, or over IPv6 the first extension header.
-static __always_inline bool peek(struct __sk_buff* skb, struct fl_ip* src, struct fl_ip* dst,
-                                 __u8* next) {
-  void* end = (void*)(long)skb->data_end;
-  void* l3 = (void*)(long)skb->data + ETH_HLEN;
-  if (skb->protocol == bpf_htons(ETH_P_IP)) {
-    struct ipv4_header* h = l3;
-    if ((void*)(h + 1) > end) return false;
-    *src = mapped(h->src);
-    *dst = mapped(h->dst);
-    *next = h->protocol;
-    return true;
-  }
-  struct ipv6_header* h = l3;
-  if ((void*)(h + 1) > end) return false;
-  *src = h->src;
-  *dst = h->dst;
-  *next = h->next;
-  return true;
-}
-
-static __always_inline bool is_ip(const struct __sk_buff* skb) {
-  return skb->protocol == bpf_htons(ETH_P_IP) || skb->protocol == bpf_htons(ETH_P_IPV6);
-}
-
-// Ingress rewrites destinations, those of ICMP errors too.
-static __always_inline bool may_matter_at_ingress(struct __sk_buff* skb) {
-  struct fl_ip src, dst;
-  __u8 next;
-  struct fl_marks* m = get_marks();
-  if (!is_ip(skb)) return false;
-  if (!m || m->everything || !peek(skb, &src, &dst, &next)) return true;
+static __always_inline bool is_marked(const struct fl_marks* m, struct fl_ip dst) {
   return m->slots[fl_address_slot(&dst)] || m->slots[fl_block_slot(&dst)];
+}
+
+static __always_inline bool is_pair_marked(const struct fl_marks* m, struct fl_ip src,
+                                           struct fl_ip dst, __u8 protocol) {
+  if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP) return true;
+  return m->slots[fl_pair_slot(&src, &dst)];
+}
+
+// The fixed header of a packet, when it lies in the first part of its buffer, as nearly all do.
+static __always_inline void* header_of(struct __sk_buff* skb, __u32 size) {
+  void* l3 = (void*)(long)skb->data + ETH_HLEN;
+  return l3 + size > (void*)(long)skb->data_end ? 0 : l3;
+}
+
+// Ingress rewrites destinations, those of ICMP errors too, and hears the word of DSR, which is in
+// an option. The families part early: for IPv4 the compiler knows most of the hash.
+static __always_inline bool may_matter_at_ingress(struct __sk_buff* skb) {
+  struct fl_marks* m = get_marks();
+  if (skb->protocol == bpf_htons(ETH_P_IP)) {
+    struct ipv4_header* h = header_of(skb, sizeof *h);
+    if (!m || m->everything || !h || h->version_length != 0x45) return true;
+    return is_marked(m, mapped(h->dst));
+  }
+  if (skb->protocol != bpf_htons(ETH_P_IPV6)) return false;
+  struct ipv6_header* h = header_of(skb, sizeof *h);
+  if (!m || m->everything || !h || h->next == DESTINATION_OPTIONS) return true;
+  return is_marked(m, h->dst);
 }
 
 // An ICMP error at egress may come from any router on the way; it may hide behind extensions.
 static __always_inline bool may_matter_at_egress(struct __sk_buff* skb) {
-  struct fl_ip src, dst;
-  __u8 next;
   struct fl_marks* m = get_marks();
-  if (!is_ip(skb)) return false;
-  if (!m || m->everything || !peek(skb, &src, &dst, &next)) return true;
-  if (next != IPPROTO_TCP && next != IPPROTO_UDP) return true;
-  return m->slots[fl_pair_slot(&src, &dst)];
+  if (skb->protocol == bpf_htons(ETH_P_IP)) {
+    struct ipv4_header* h = header_of(skb, sizeof *h);
+    if (!m || m->everything || !h) return true;
+    return is_pair_marked(m, mapped(h->src), mapped(h->dst), h->protocol);
+  }
+  if (skb->protocol != bpf_htons(ETH_P_IPV6)) return false;
+  struct ipv6_header* h = header_of(skb, sizeof *h);
+  if (!m || m->everything || !h) return true;
+  return is_pair_marked(m, h->src, h->dst, h->next);
 }
 
 static __always_inline void set_mark(struct fl_marks* m, __u32 slot) {

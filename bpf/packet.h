@@ -15,16 +15,26 @@ enum fragment { WHOLE, FIRST_FRAGMENT, LATER_FRAGMENT };
 
 struct packet {
   struct fl_tuple tuple;  // as on the wire; hook is the caller's
-  __u32 l3;               // offsets from the start of the frame
-  __u32 l4;
+  __u16 l3;               // offsets from the start of the frame
+  __u16 l4;
   __u32 id;       // of a fragment
   __u8 fragment;  // enum fragment
   __u8 ipv6;
   __u8 tcp_flags;
   __u8 icmp_error;  // an error that carries a packet from l4 + 8 on
+  __u8 room;        // right behind the fixed IP header, for what DSR puts there
+  __u8 pad[3];
 };
 
 enum { TCP_FIN = 1, TCP_SYN = 2, TCP_RST = 4, TCP_ACK = 16 };
+
+enum {
+  MAX_IPV4_HEADER = 60,
+  HOP_BY_HOP = 0,
+  ROUTING = 43,
+  FRAGMENT = 44,
+  DESTINATION_OPTIONS = 60
+};
 
 struct ipv4_header {
   __u8 version_length, tos;
@@ -41,6 +51,23 @@ struct ipv6_header {
   struct fl_ip src, dst;
 };
 
+// How many bytes DSR adds: an IPv4 option, or a destination options header.
+enum { DSR_SIZE4 = 8, DSR_SIZE6 = 24 };
+
+static __always_inline __u32 fixed_header(const struct packet* p) {
+  return p->ipv6 ? sizeof(struct ipv6_header) : sizeof(struct ipv4_header);
+}
+
+// IPv4 options or IPv6 extension headers.
+static __always_inline bool has_options(const struct packet* p) {
+  return p->l4 != p->l3 + fixed_header(p);
+}
+
+// The first segment of a TCP connection.
+static __always_inline bool is_opening(const struct packet* p) {
+  return (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
 static __always_inline bool parse_ipv4(struct __sk_buff* skb, __u32 l3, struct packet* p) {
   struct ipv4_header h;
   if (bpf_skb_load_bytes(skb, l3, &h, sizeof h)) return false;
@@ -51,6 +78,7 @@ static __always_inline bool parse_ipv4(struct __sk_buff* skb, __u32 l3, struct p
   p->tuple.protocol = h.protocol;
   p->ipv6 = 0;
   p->l4 = l3 + length;
+  p->room = length <= MAX_IPV4_HEADER - DSR_SIZE4;
   p->id = h.id;
   __u16 offset = bpf_ntohs(h.fragment) & 0x1fff;
   bool more = h.fragment & bpf_htons(0x2000);
@@ -64,8 +92,8 @@ struct extension {
   __be32 id;
 };
 
-// Hop-by-hop, routing, destination options and fragment headers (RFC 8200); more than six, or any
-// other, and the packet is not ours.
+// Hop-by-hop, routing, destination options and fragment headers (RFC 8200); more than six, one of
+// which may be DSR's, or any other, and the packet is not ours.
 static __always_inline bool parse_ipv6(struct __sk_buff* skb, __u32 l3, struct packet* p) {
   struct ipv6_header h;
   if (bpf_skb_load_bytes(skb, l3, &h, sizeof h)) return false;
@@ -73,15 +101,19 @@ static __always_inline bool parse_ipv6(struct __sk_buff* skb, __u32 l3, struct p
   p->tuple.src = h.src;
   p->tuple.dst = h.dst;
   p->ipv6 = 1;
+  p->room = h.next != HOP_BY_HOP;  // which has to stay the first
   p->fragment = WHOLE;
   __u32 at = l3 + sizeof h;
   __u8 next = h.next;
   for (int i = 0; i < 6; ++i) {
-    if (next != 0 && next != 43 && next != 44 && next != 60) break;
+    if (next != HOP_BY_HOP && next != ROUTING && next != FRAGMENT && next != DESTINATION_OPTIONS) {
+      break;
+    }
     struct extension e;
     if (p->fragment == LATER_FRAGMENT) break;
+    if (i == 5) p->room = 0;
     if (bpf_skb_load_bytes(skb, at, &e, sizeof e)) return false;
-    if (next == 44) {
+    if (next == FRAGMENT) {
       p->id = e.id;
       bool later = e.fragment & bpf_htons(0xfff8), more = e.fragment & bpf_htons(1);
       p->fragment = later ? LATER_FRAGMENT : more ? FIRST_FRAGMENT : WHOLE;
@@ -172,6 +204,7 @@ static __always_inline bool parse_plain(struct __sk_buff* skb, struct packet* p)
     p->ipv6 = 1;
     p->l4 = ETH_HLEN + sizeof *h;
   }
+  p->room = 1;
   bool tcp = p->tuple.protocol == IPPROTO_TCP;
   if (!tcp && p->tuple.protocol != IPPROTO_UDP) return false;
   p->tuple.sport = l4->sport;
@@ -180,8 +213,10 @@ static __always_inline bool parse_plain(struct __sk_buff* skb, struct packet* p)
   return true;
 }
 
-// The packet at `l3`, which may be one inside an ICMP error. False: nothing for us.
-static __noinline bool parse(struct __sk_buff* skb, __u32 l3, struct packet* p, bool inner) {
+// The packet at `l3`, which may be one inside an ICMP error. False: nothing for us. Not static: so
+// the verifier looks at it once, and then at its callers with any packet that it may have found.
+__noinline bool parse(struct __sk_buff* skb, __u32 l3, struct packet* p, bool inner) {
+  if (!p) return false;
   p->l3 = l3;
   p->tuple.pad = 0;
   p->icmp_error = p->fragment = 0;

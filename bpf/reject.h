@@ -70,10 +70,6 @@ static __always_inline void answer_ip(struct __sk_buff* skb, const struct packet
   bpf_skb_store_bytes(skb, p->l3, &h, sizeof h, 0);
 }
 
-static __always_inline __u32 ip_header_length(const struct packet* p) {
-  return p->ipv6 ? sizeof(struct ipv6_header) : sizeof(struct ipv4_header);
-}
-
 // RFC 9293, 3.10.7.1: a segment to a closed port.
 static __always_inline bool answer_rst(struct __sk_buff* skb, const struct packet* p) {
   struct tcp_header in;
@@ -126,7 +122,7 @@ static __always_inline bool answer_unreachable(struct __sk_buff* skb, const stru
 
 static __noinline int answer_refused(struct __sk_buff* skb, struct packet* p) {
   count(FL_TC_REJECTED);
-  if (p->l4 != p->l3 + ip_header_length(p)) return TC_ACT_SHOT;
+  if (has_options(p)) return TC_ACT_SHOT;
   bool tcp = p->tuple.protocol == IPPROTO_TCP;
   if (!(tcp ? answer_rst(skb, p) : answer_unreachable(skb, p))) return TC_ACT_SHOT;
   answer_ethernet(skb);

@@ -1,9 +1,8 @@
 // The two tc programs, the same on every link, attached by tcx or by a clsact filter.
 #pragma once
 
-#include "bpf/flow.h"
+#include "bpf/dsr.h"
 #include "bpf/icmp.h"
-#include "bpf/marks.h"
 #include "bpf/reject.h"
 #include "bpf/rewrite.h"
 
@@ -20,16 +19,21 @@ static __always_inline int translate(struct __sk_buff* skb, struct packet* p, en
 SEC("tc")
 int tc_ingress(struct __sk_buff* skb) {
   if (!may_matter_at_ingress(skb)) return PASS;
-  struct packet p;
-  p.tuple.hook = FL_INGRESS;
+  struct packet p = {.tuple.hook = FL_INGRESS};
   if (!parse(skb, ETH_HLEN, &p, false)) return PASS;
   if (p.icmp_error) return icmp_error(skb, &p);
+  if (has_options(&p)) {
+    int heard = hear(skb, &p);
+    if (heard != NO_WORD) return heard;
+  }
   struct fl_nat* nat = bpf_map_lookup_elem(&conntrack, &p.tuple);
   if (nat && continues(nat, &p)) {
     struct fl_ip to = nat->ip;
     __be16 port = nat->port;
+    bool direct = nat->flags & FL_NAT_DSR;
     touch(nat, &p.tuple, p.tcp_flags);
-    return translate(skb, &p, DESTINATION, &to, port);
+    translate(skb, &p, DESTINATION, &to, port);
+    return direct ? tell(skb, &p) : PASS;
   }
   // A new flow begins with its first fragment, and never with a reset.
   if (p.fragment == LATER_FRAGMENT || p.tcp_flags & TCP_RST) return PASS;
@@ -43,14 +47,14 @@ int tc_ingress(struct __sk_buff* skb) {
   if (verdict == DROP) return TC_ACT_SHOT;
   if (verdict == REJECT) return answer_refused(skb, &p);
   mark_flow(&p.tuple.src, &p.tuple.dst, &flow.chosen.ip, flow.masquerade ? &flow.node : 0);
-  return translate(skb, &p, DESTINATION, &flow.chosen.ip, flow.chosen.port);
+  translate(skb, &p, DESTINATION, &flow.chosen.ip, flow.chosen.port);
+  return flow.flags ? tell(skb, &p) : PASS;
 }
 
 SEC("tc")
 int tc_egress(struct __sk_buff* skb) {
   if (!may_matter_at_egress(skb)) return PASS;
-  struct packet p;
-  p.tuple.hook = FL_EGRESS;
+  struct packet p = {.tuple.hook = FL_EGRESS};
   if (!parse(skb, ETH_HLEN, &p, false)) return PASS;
   if (p.icmp_error) return icmp_error(skb, &p);
   struct fl_nat* nat = bpf_map_lookup_elem(&conntrack, &p.tuple);
