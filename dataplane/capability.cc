@@ -40,7 +40,7 @@ constexpr CapabilityRow rows[] = {
      {true, true, true, true, false},
      "their packets leave the node as they are"},
     {maglev, "Maglev", {false, false, false, true, false}, "backends are chosen at random"},
-    {dsr, "direct server return", {false, false, false, false, false}, "answers come back by NAT"},
+    {dsr, "direct server return", {true, false, false, false, false}, "answers come back by NAT"},
     {live_flows,
      "flows outlive the agent",
      {true, true, true, true, false},
@@ -74,6 +74,14 @@ bool can(Mode mode, Capability capability) {
     if (row.capability == capability) return row.has[static_cast<size_t>(mode)];
   }
   CHECK(false);
+}
+
+FlowResult served_by(Mode mode, FlowResult result) {
+  for (FlowCandidate& candidate : result.candidates) {
+    candidate.masquerade |= !can(mode, source_address) || (candidate.direct && !can(mode, dsr));
+    candidate.direct &= can(mode, dsr);
+  }
+  return result;
 }
 
 std::vector<std::string> lacking(Mode mode, const api::ObjectKey& key, const ServiceEntry& entry) {

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "dataplane/service_table.h"
+#include "dataplane/flow.h"
 
 namespace fairlead::dataplane {
 
@@ -44,6 +44,9 @@ struct CapabilityRow {
 
 std::span<const CapabilityRow> capability_rows();
 bool can(Mode mode, Capability capability);
+
+// What a mode makes of resolve()'s result: it masquerades where it can do no better.
+FlowResult served_by(Mode mode, FlowResult result);
 
 // What these Services ask for and the mode lacks, a line each: "default/dns:sctp: no SCTP in eBPF
 // mode; ...". Empty for a Service that is served in full.

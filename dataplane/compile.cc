@@ -105,10 +105,15 @@ bool contains(const std::vector<api::UsableEndpoint>& endpoints, const api::Usab
 }
 
 // Backends as [local set ... cluster set ...], the two ranges overlapping where they agree. The
-// local set is the local part of the cluster set, or else apart from it: see api/endpoints.h.
+// local set is the local part of the cluster set, or else apart from it: see api/endpoints.h. With
+// direct return it is asked for, too: hints may let other nodes send here what this node does not.
 void set_backends(PortRule& rule, const api::UsableSet& usable) {
-  const bool wants_local = std::any_of(rule.frontends.begin(), rule.frontends.end(),
-                                       [](const Frontend& f) { return f.local_only; });
+  const bool wants_local =
+      std::any_of(rule.frontends.begin(), rule.frontends.end(), [&](const Frontend& frontend) {
+        const bool direct =
+            rule.forwarding == Forwarding::dsr && frontend.kind != FrontendKind::cluster_ip;
+        return frontend.local_only || direct;
+      });
   const bool wants_cluster =
       std::any_of(rule.frontends.begin(), rule.frontends.end(), [](const Frontend& frontend) {
         return !frontend.local_only || frontend.kind != FrontendKind::cluster_ip;
@@ -150,9 +155,9 @@ ServiceEntry compile_service(const api::Snapshot& snapshot, const NodeConfig& no
       rule.protocol = port.protocol;
       rule.ipv6 = ipv6;
       rule.frontends = frontends_of(*service, port, ipv6);
+      set_options(rule, *service);
       set_backends(rule, api::usable_endpoints(slices, port.name, port.protocol, ipv6,
                                                {node.node_name, node.zone}));
-      set_options(rule, *service);
     }
   }
   entry.health_check = health_check_of(*service, slices, node.node_name);

@@ -134,7 +134,8 @@ json::value to_json(const FlowExplanation& explanation) {
   for (const FlowCandidate& one : explanation.candidates) {
     candidates.push_back({{"address", SocketAddress{one.backend.ip, one.backend.port}.to_string()},
                           {"local", one.backend.local},
-                          {"masquerade", one.masquerade}});
+                          {"masquerade", one.masquerade},
+                          {"direct", one.direct}});
   }
   return {{"flow", explanation.flow},
           {"service", explanation.service},

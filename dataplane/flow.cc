@@ -59,7 +59,9 @@ FlowResult decide(const NodeConfig& node, const api::ObjectKey& key, const PortR
   }
   result.outcome = FlowOutcome::forward;
   for (const Backend& backend : how.backends) {
-    result.candidates.push_back({backend, how.masquerade || backend.ip == source});
+    const bool itself = backend.ip == source;
+    const bool direct = how.direct && !backend.local && !itself;
+    result.candidates.push_back({backend, !direct && (how.masquerade || itself), direct});
   }
   return result;
 }
@@ -95,7 +97,11 @@ Treatment treatment(const NodeConfig& node, const PortRule& rule, const Frontend
                             (source != SourceClass::local_pod && knows_local_pods(node, rule.ipv6));
     return {frontend.local_only ? local_backends(rule) : cluster_backends(rule), masquerade};
   }
-  if (!frontend.local_only) return {cluster_backends(rule), true};
+  if (!frontend.local_only) {
+    const bool direct = rule.forwarding == Forwarding::dsr && source == SourceClass::outside &&
+                        knows_local_pods(node, rule.ipv6);
+    return {cluster_backends(rule), true, direct};
+  }
   if (source == SourceClass::outside) return {local_backends(rule), false};
   return {cluster_backends(rule), source == SourceClass::node};
 }
@@ -131,7 +137,8 @@ std::string to_text(const FlowResult& result) {
   std::vector<std::string> parts;
   for (const FlowCandidate& candidate : result.candidates) {
     const SocketAddress address{candidate.backend.ip, candidate.backend.port};
-    parts.push_back(cat(address.to_string(), candidate.masquerade ? " (masquerade)" : ""));
+    parts.push_back(cat(address.to_string(), candidate.masquerade ? " (masquerade)" : "",
+                        candidate.direct ? " (direct return)" : ""));
   }
   return cat("forward ", name, " to ", join(parts, ", "));
 }

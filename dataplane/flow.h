@@ -27,6 +27,7 @@ enum class FlowOutcome : uint8_t {
 struct FlowCandidate {
   Backend backend;
   bool masquerade = false;
+  bool direct = false;  // with the client's address, and the answer does not pass this node
   friend bool operator==(const FlowCandidate&, const FlowCandidate&) = default;
 };
 
@@ -46,13 +47,14 @@ struct FlowResult {
 FlowResult resolve(const ServiceTable& table, const Ip& source, const Ip& destination,
                    uint16_t port, Protocol protocol);
 
-// "forward default/web:http to 10.0.0.1:80, 10.0.0.2:80 (masquerade)": one line.
+// "forward default/web:http to 10.0.0.1:80 (masquerade), 10.0.0.2:80 (direct return)": one line.
 std::string to_text(const FlowResult& result);
 
 // What one frontend does with one class of source: the table of the traffic policies, in one place.
 struct Treatment {
   std::span<const Backend> backends;  // into the rule
   bool masquerade = false;            // hairpin aside
+  bool direct = false;                // instead, for backends of other nodes: direct server return
 };
 Treatment treatment(const NodeConfig& node, const PortRule& rule, const Frontend& frontend,
                     SourceClass source);

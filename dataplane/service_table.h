@@ -86,8 +86,9 @@ struct PortRule {
   std::vector<Frontend> frontends;  // sorted
   std::vector<Backend> backends;    // sorted, local ones first
   NoBackend if_empty = NoBackend::reject;
-  // The cluster set starts here: 0, except when local backends serve the Local policy only
-  // (terminating ones, while other nodes have ready ones).
+  // The cluster set starts here: 0, except when local backends serve the Local policy only, or what
+  // other nodes send with direct return (terminating ones, while other nodes have ready ones; those
+  // that topology hints give to others).
   uint32_t cluster_first = 0;
   // Not 0: a client (its address) keeps its backend until it was away for so long. One memory for
   // all frontends of the rule.
@@ -119,6 +120,9 @@ inline std::span<const Backend> local_backends(const PortRule& rule) {
 //   has no CIDR of the family.
 // - NodePort, external IP, load balancer: everybody; with local_only only the node itself.
 // - any frontend: when the chosen backend is the source itself (hairpin).
+// With Forwarding::dsr a NodePort, external IP or load balancer without local_only does not, for a
+// source outside and a backend of another node; where local_pod_cidrs has no CIDR of the family it
+// does, since a local pod, which cannot be answered directly, looks like an outsider.
 
 // spec.healthCheckNodePort: HTTP on this port of every node says whether it has endpoints.
 struct HealthCheck {

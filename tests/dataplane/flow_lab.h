@@ -134,11 +134,7 @@ class FlowLab {
     if (result.outcome == FlowOutcome::drop && tcp && lacks(Capability::silent_drop)) {
       return {"refused"};
     }
-    FlowResult here = result;
-    for (FlowCandidate& candidate : here.candidates) {
-      candidate.masquerade |= lacks(Capability::source_address);
-    }
-    return expected(here);
+    return expected(mode_ ? served_by(*mode_, result) : result);
   }
 
   static std::string seen(const Ip& source, const SocketAddress& to, Protocol protocol,

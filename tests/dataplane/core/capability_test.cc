@@ -32,6 +32,23 @@ TEST(Capability, ModesHaveTheirNames) {
   EXPECT_FALSE(parse_mode(""));
 }
 
+TEST(ServedBy, AModeMasqueradesWhereItCanDoNoBetter) {
+  FlowResult result;
+  result.candidates = {{{}, true, false}, {{}, false, true}, {{}, false, false}};
+  struct Case {
+    Mode mode;
+    std::vector<FlowCandidate> candidates;
+  };
+  const Case cases[] = {
+      {Mode::ebpf, result.candidates},
+      {Mode::nftables, {{{}, true, false}, {{}, true, false}, {{}, false, false}}},
+      {Mode::userspace, {{{}, true, false}, {{}, true, false}, {{}, true, false}}},
+  };
+  for (const Case& c : cases) {
+    EXPECT_EQ(served_by(c.mode, result).candidates, c.candidates) << to_string(c.mode);
+  }
+}
+
 TEST(Lacking, APlainServiceIsServedInFullByEveryMode) {
   for (const Mode mode : all_modes) {
     EXPECT_TRUE(lacking(mode, {"default", "web"}, {.ports = {plain()}}).empty());
@@ -56,8 +73,7 @@ TEST(Lacking, NamesWhatAServiceAsksForAndTheModeHasNot) {
       {Mode::nftables, sctp, {}},
       {Mode::ebpf,
        special,
-       {"default/web:http: no Maglev in ebpf mode; backends are chosen at random",
-        "default/web:http: no direct server return in ebpf mode; answers come back by NAT"}},
+       {"default/web:http: no Maglev in ebpf mode; backends are chosen at random"}},
       {Mode::iptables,
        special,
        {"default/web:http: no Maglev in iptables mode; backends are chosen at random",
