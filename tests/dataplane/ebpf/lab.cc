@@ -394,6 +394,8 @@ void read_option(std::string_view word, PortRule& rule) {
     for (std::string_view cidr : split(value, ',')) {
       rule.source_ranges.push_back(*Cidr::parse(cidr));
     }
+  } else if (word == "dsr") {
+    rule.forwarding = Forwarding::dsr;
   } else {
     CHECK(word == "if-empty=drop");
     rule.if_empty = NoBackend::drop;
