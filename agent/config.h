@@ -51,6 +51,7 @@ struct AgentConfig {
   bool localhost_node_ports = true;
   bool masquerade_all = false;
   std::vector<Cidr> service_cidrs;
+  std::vector<Cidr> node_cidrs;
   std::string service_proxy_name;
 
   std::string ipvs_scheduler = "rr";

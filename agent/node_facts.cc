@@ -82,6 +82,7 @@ dataplane::NodeConfig node_config(const AgentConfig& config, const std::string& 
   node.localhost_node_ports = config.localhost_node_ports;
   node.masquerade_all = config.masquerade_all;
   node.service_cidrs = config.service_cidrs;
+  node.node_cidrs = config.node_cidrs;
   node.proxy_name = config.service_proxy_name;
   if (!config.node_port_addresses.empty()) set_node_ports(config, addresses, node);
   return node;

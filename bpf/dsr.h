@@ -160,6 +160,21 @@ __noinline int tell(struct __sk_buff* skb, const struct packet* p) {
   return TC_ACT_SHOT;
 }
 
+static __always_inline bool is_inside(const struct fl_network* network, const struct fl_ip* ip) {
+  __u32 differ = 0;
+  for (int i = 0; i < 4; ++i) differ |= (ip->word[i] ^ network->ip.word[i]) & network->mask.word[i];
+  return !differ;
+}
+
+static __always_inline bool is_among_nodes(const struct fl_ip* ip) {
+  struct fl_config* node = get_config();
+  if (!node || node->node_network_count == 0) return node;
+  for (__u32 i = 0; i < FL_MAX_NODE_NETWORKS && i < node->node_network_count; ++i) {
+    if (is_inside(&node->node_networks[i], ip)) return true;
+  }
+  return false;
+}
+
 // May another node have this address? An IPv4 host that is none, or one that is ours, may not.
 static __always_inline bool may_be_a_node(const struct fl_ip* ip) {
   if (is_v4(ip)) {
@@ -169,8 +184,8 @@ static __always_inline bool may_be_a_node(const struct fl_ip* ip) {
     return false;
   }
   struct fl_cidr key = {.prefixlen = 128, .ip = *ip};
-  return !bpf_map_lookup_elem(&addresses, ip) && !bpf_map_lookup_elem(&pod_cidrs, &key) &&
-         !bpf_map_lookup_elem(&service_cidrs, &key);
+  return is_among_nodes(ip) && !bpf_map_lookup_elem(&addresses, ip) &&
+         !bpf_map_lookup_elem(&pod_cidrs, &key) && !bpf_map_lookup_elem(&service_cidrs, &key);
 }
 
 // The service that a word names: one that has DSR here, too. Whoever sends a word cannot make this

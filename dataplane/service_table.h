@@ -27,6 +27,8 @@ struct NodeConfig {
   bool masquerade_all = false;           // whatever goes to a ClusterIP
   std::vector<Cidr> service_cidrs = {};  // an address inside that no Service has is dropped
   std::string proxy_name = {};           // serves Services with this service-proxy-name label only
+  // The networks of all nodes: for whose NodePorts direct return is believed; empty: any address's.
+  std::vector<Cidr> node_cidrs = {};
   friend bool operator==(const NodeConfig&, const NodeConfig&) = default;
 };
 

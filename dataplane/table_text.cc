@@ -54,6 +54,7 @@ void append_node(std::string& out, const NodeConfig& node) {
   for (const Cidr& cidr : node.service_cidrs) {
     append(out, cat("  services ", cidr.to_string(), "\n"));
   }
+  for (const Cidr& cidr : node.node_cidrs) append(out, cat("  nodes ", cidr.to_string(), "\n"));
   if (!node.proxy_name.empty()) append(out, cat("  proxy-name ", node.proxy_name, "\n"));
 }
 

@@ -249,6 +249,13 @@ enum fl_config_flags {
   FL_CONFIG_SERVICE_CIDRS = 32,  // an address inside that no service has is dropped
 };
 
+// Where other nodes are, as far as the node was told: ip & mask == ip.
+struct fl_network {
+  struct fl_ip ip, mask;
+};
+
+enum { FL_MAX_NODE_NETWORKS = 8 };
+
 // config: one entry.
 struct fl_config {
   __u64 node_netns;              // cookie of the node's network namespace
@@ -256,8 +263,10 @@ struct fl_config {
   __u16 masquerade_port_low;     // host order, both inclusive
   __u16 masquerade_port_high;
   __u32 flags;  // enum fl_config_flags
+  struct fl_network node_networks[FL_MAX_NODE_NETWORKS];
+  __u64 node_network_count;  // 0: other nodes may be anywhere
 };
-static_assert(sizeof(struct fl_config) == 48, "no padding");
+static_assert(sizeof(struct fl_config) == 56 + 32 * FL_MAX_NODE_NETWORKS, "no padding");
 static_assert(offsetof(struct fl_config, flags) == 44, "no padding");
 
 // Sizes of the maps that no option sets.

@@ -26,6 +26,7 @@ fl_source_range to_map(const Cidr& cidr, uint32_t service);
 std::string to_text(const fl_frontend_key& key);
 std::string to_text(const fl_backend& backend);  // "10.1.0.2:8080 local"
 std::string to_text(const fl_cidr& cidr);
+std::string to_text(const fl_network& network);
 std::string to_text(const fl_source_range& range);  // the CIDR
 std::string to_text(const fl_member_key& key);      // "10.1.0.2:8080"
 

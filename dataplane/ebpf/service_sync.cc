@@ -252,9 +252,10 @@ void ServiceSync::claim_ranges(const PortRule& port, const Rule& rule, Target& t
 void ServiceSync::claim_ids(const api::ObjectKey& owner, const std::vector<Rule>& before,
                             Rule& rule, Target& target) {
   // A frontend that wanted a set may belong to another service.
-  bool cluster = false, local = false;
+  bool cluster = false, local = false, direct = false;  // direct: see set_backends()
   for (const WantedFrontend& frontend : rule.frontends) {
     const bool local_only = (frontend.flags & FL_FRONTEND_LOCAL_ONLY) != 0;
+    direct |= (frontend.flags & FL_FRONTEND_DSR) != 0;
     local |= local_only;
     cluster |= !local_only || (frontend.flags & FL_FRONTEND_EXTERNAL) != 0;
   }
@@ -267,8 +268,6 @@ void ServiceSync::claim_ids(const api::ObjectKey& owner, const std::vector<Rule>
         choose_id(rule, before, target.local.backends, &Rule::local_id, &fl_frontend::local_list);
     id_owner_[rule.local_id] = owner;
     target.local.id = rule.local_id;
-  } else {
-    target.local.backends.clear();
   }
   std::map<fl_member_key, uint32_t, BytesLess> sets;
   const auto add = [&](List& list, uint32_t set) {
@@ -279,7 +278,15 @@ void ServiceSync::claim_ids(const api::ObjectKey& owner, const std::vector<Rule>
     }
   };
   add(target.cluster, FL_IN_CLUSTER);
-  add(target.local, FL_IN_LOCAL);
+  if (local) {
+    add(target.local, FL_IN_LOCAL);
+  } else if (direct) {
+    for (const fl_backend& backend : std::exchange(target.local.backends, {})) {
+      sets[{rule.id, backend.ip, backend.port, 0}] |= FL_ON_NODE;
+    }
+  } else {
+    target.local.backends.clear();
+  }
   for (const auto& [key, value] : sets) target.members.push_back({key, value});
 }
 

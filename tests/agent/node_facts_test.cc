@@ -48,6 +48,7 @@ TEST(NodeFacts, SettingsWinOverTheNodeObject) {
             std::vector<Cidr>{*Cidr::parse("10.7.0.0/16")});
   EXPECT_FALSE(with("localhost-node-ports", "false").localhost_node_ports);
   EXPECT_TRUE(with("masquerade-all", "true").masquerade_all);
+  EXPECT_EQ(with("node-cidr", "192.0.2.0/24,fd02::/64").node_cidrs.size(), 2u);
   EXPECT_EQ(with("service-cidr", "10.96.0.0/12,fd00:1::/112").service_cidrs.size(), 2u);
   EXPECT_EQ(with("service-proxy-name", "mine").proxy_name, "mine");
 }

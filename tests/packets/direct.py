@@ -13,7 +13,7 @@ NOPS = bytes([1, 1, 1, 0])
 MORE = 0x2000
 
 
-def services(node, node6, own):
+def services(node, node6, own, more=""):
     """As this node has them; `own`: backends are on it."""
     v4, v6 = (BACKEND, BACKEND6) if own else (FAR, FAR6)
     here = "*" if own else ""
@@ -22,7 +22,7 @@ node {node6}
 pods 10.1.0.0/16
 pods fd01::/48
 services 10.96.0.0/16
-default/web TCP {VIP}:80,node:30080,lb:{LB}:80 -> {v4}:8080{here} dsr
+{more}default/web TCP {VIP}:80,node:30080,lb:{LB}:80 -> {v4}:8080{here} dsr
 default/web6 TCP [fd96::10]:80,node6:30080,lb:[{LB6}]:80 -> [{v6}]:8080{here} dsr
 default/dns UDP {VIP}:53,node:30053,lb:{LB}:53 -> {v4}:8053{here} dsr
 default/dns6 UDP [fd96::10]:53,node6:30053 -> [{v6}]:8053{here} dsr
@@ -242,6 +242,26 @@ def answered():
     case.same("egress", "of which nothing is known",
               frame(tcp_packet(BACKEND, CLIENT, 8080, 45001, ACK)))
     malformed(case)
+    case.write()
+
+
+def networks():
+    case = Case("dsr_networks", "Direct return: nodes are where they are said to be.",
+                services(OTHER, OTHER6, True,
+                         "nodes 192.0.2.0/25\nnodes 203.0.113.128/25\nnodes fd02::/64\n"))
+    for src, backend, address, believed in (
+            (CLIENT, BACKEND, NODE, True), (CLIENT, BACKEND, "203.0.113.200", True),
+            (CLIENT, BACKEND, "203.0.113.100", False), (CLIENT, BACKEND, "192.0.2.129", False),
+            (CLIENT6, BACKEND6, NODE6, True), (CLIENT6, BACKEND6, "fd02:0:0:1::1", False)):
+        sport = 40000 + len(case.text) % 9999
+        before = told(src, backend, sport, 8080, address, 30080)
+        if believed:
+            case.step("ingress", f"a node port of {address}", before, "ok",
+                      frame(tcp_packet(src, backend, sport, 8080)))
+        else:
+            case.step("ingress", f"a node port of {address}", before, "drop")
+    case.step("ingress", "a load balancer is nowhere", told(CLIENT, BACKEND, 39999, 8080, LB, 80),
+              "ok", frame(tcp_packet(CLIENT, BACKEND, 39999, 8080)))
     case.write()
 
 

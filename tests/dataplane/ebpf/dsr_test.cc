@@ -5,6 +5,9 @@
 #include <sys/socket.h>
 
 #include "base/text.h"
+#include "dataplane/ebpf/fake_maps.h"
+#include "dataplane/ebpf/map_codec.h"
+#include "dataplane/ebpf/service_sync.h"
 #include "tests/dataplane/ebpf/lab.h"
 
 namespace fairlead::dataplane::test {
@@ -205,6 +208,67 @@ TEST_F(DsrTest, FlowsGoOnWhileNoAgentRuns) {
   EXPECT_EQ(client({"fd99::10", 53, Protocol::udp}), "web6 [fd0c::9] from [fd99::10]:53");
 }
 
+// A word is believed for backends of this node, those that only other nodes send to among them.
+TEST(DsrMembers, SayWhichBackendsAreOnTheNode) {
+  struct Case {
+    const char* table;
+    std::map<std::string, uint32_t> members;
+  };
+  const Case cases[] = {
+      {"a/b TCP 10.96.0.1:80,node:30080 -> 10.1.0.1:80*,10.2.0.1:80 dsr",
+       {{"10.1.0.1:80", FL_IN_CLUSTER | FL_ON_NODE}, {"10.2.0.1:80", FL_IN_CLUSTER}}},
+      {"a/b TCP 10.96.0.1:80,node:30080 -> 10.1.0.1:80^,10.2.0.1:80 dsr",
+       {{"10.1.0.1:80", FL_ON_NODE}, {"10.2.0.1:80", FL_IN_CLUSTER}}},
+      {"a/b TCP 10.96.0.1:80 -> 10.1.0.1:80^,10.2.0.1:80 dsr", {{"10.2.0.1:80", FL_IN_CLUSTER}}},
+      {"a/b TCP 10.96.0.1:80,node:30080! -> 10.1.0.1:80^,10.2.0.1:80 dsr",
+       {{"10.1.0.1:80", FL_IN_LOCAL | FL_ON_NODE}, {"10.2.0.1:80", FL_IN_CLUSTER}}},
+  };
+  for (const Case& c : cases) {
+    ebpf::FakeMaps maps;
+    ebpf::ServiceSync sync(maps);
+    for (const char* before : {"", cases[0].table, c.table}) {
+      EXPECT_TRUE(sync.apply(table_of(before), {}, true).ok());
+    }
+    std::map<std::string, uint32_t> members;
+    ebpf::each_entry<fl_member_key, uint32_t>(
+        maps, ebpf::MapId::members, [&](const fl_member_key& key, uint32_t sets) {
+          members[SocketAddress{ebpf::from_map(key.ip), ebpf::to_host(key.port)}.to_string()] =
+              sets;
+        });
+    EXPECT_EQ(members, c.members) << c.table;
+  }
+}
+
+TEST(FlowTimeout, IsByWhatTheFlowHasSaid) {
+  constexpr uint16_t reply = FL_NAT_REPLY, replied = FL_NAT_REPLIED, fin = FL_NAT_FIN,
+                     peer = FL_NAT_PEER_FIN, rst = FL_NAT_RST, dsr = FL_NAT_DSR;
+  struct Case {
+    bool tcp;
+    int flags;
+    uint32_t ticks;
+  };
+  const Case cases[] = {
+      {false, 0, FL_TIMEOUT_UDP_OPENING},
+      {false, replied, FL_TIMEOUT_UDP},
+      {false, dsr | replied, FL_TIMEOUT_UDP},
+      {true, 0, FL_TIMEOUT_TCP_OPENING},
+      {true, dsr, FL_TIMEOUT_TCP_OPENING},
+      {true, replied, FL_TIMEOUT_TCP},
+      {true, reply | replied | dsr, FL_TIMEOUT_TCP},
+      {true, replied | fin, FL_TIMEOUT_TCP},
+      {true, replied | fin | dsr, FL_TIMEOUT_TCP_HALF},
+      {true, replied | peer | dsr, FL_TIMEOUT_TCP_HALF},
+      {true, fin | dsr, FL_TIMEOUT_TCP_OPENING},
+      {true, replied | fin | peer, FL_TIMEOUT_TCP_CLOSED},
+      {true, replied | fin | peer | dsr, FL_TIMEOUT_TCP_CLOSED},
+      {true, rst, FL_TIMEOUT_TCP_CLOSED},
+  };
+  for (const Case& c : cases) {
+    EXPECT_EQ(fl_flow_timeout(c.tcp, static_cast<uint16_t>(c.flags)), c.ticks)
+        << c.tcp << " " << c.flags;
+  }
+}
+
 // Sends datagrams of this size until one is answered, four times at most: the answer, or the last
 // error; and what the path takes then.
 std::string exchange(const char* ip, uint16_t port, size_t size, int discover) {
@@ -215,8 +279,11 @@ std::string exchange(const char* ip, uint16_t port, size_t size, int discover) {
   setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   setsockopt(fd.get(), v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_MTU_DISCOVER : IPV6_MTU_DISCOVER,
              &discover, sizeof discover);
-  sockaddr_in four{.sin_family = AF_INET, .sin_port = htons(port)};
-  sockaddr_in6 six{.sin6_family = AF_INET6, .sin6_port = htons(port)};
+  sockaddr_in four{};
+  sockaddr_in6 six{};
+  four.sin_family = AF_INET;
+  six.sin6_family = AF_INET6;
+  four.sin_port = six.sin6_port = htons(port);
   four.sin_addr.s_addr = v4 ? htonl(to.to_v4()) : 0;
   std::copy(to.bytes.begin(), to.bytes.end(), six.sin6_addr.s6_addr);
   const auto* address = v4 ? reinterpret_cast<sockaddr*>(&four) : reinterpret_cast<sockaddr*>(&six);

@@ -333,6 +333,8 @@ bool read_node_line(const std::string& word, const std::string& value, NodeConfi
     node.node_ips.push_back(*Ip::parse(value));
   else if (word == "pods")
     node.local_pod_cidrs.push_back(*Cidr::parse(value));
+  else if (word == "nodes")
+    node.node_cidrs.push_back(*Cidr::parse(value));
   else if (word == "services")
     node.service_cidrs.push_back(*Cidr::parse(value));
   else if (word == "ports-on") {

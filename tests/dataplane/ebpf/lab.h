@@ -99,7 +99,7 @@ class Lab {
 // end is policy Local. Backends: `->` with nothing, or "-> drop", for none; '*' at the end is
 // local, '^' local for policy Local only (these come first). Then any of affinity=SECONDS,
 // from=CIDR,CIDR, if-empty=drop and dsr. Other lines are the node's: "node IP", "pods CIDR",
-// "services CIDR", "ports-on IP", "masquerade-all", "no-localhost".
+// "services CIDR", "nodes CIDR", "ports-on IP", "masquerade-all", "no-localhost".
 ServiceTable table_of(const std::string& text);
 
 }  // namespace fairlead::dataplane::test
