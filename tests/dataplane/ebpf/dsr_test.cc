@@ -36,7 +36,7 @@ default/closed TCP 10.96.0.11:80,node:30081 -> 10.2.1.2:7@ dsr
 default/closed6 TCP [fd96::11]:80,node6:30081 -> [fd02::2]:7@ dsr
 default/closed-udp UDP 10.96.0.11:53,node:30054 -> 10.2.1.2:7@ dsr
 default/closed-udp6 UDP [fd96::11]:53,node6:30054 -> [fd02::2]:7@ dsr
-default/ranges TCP 10.96.0.12:80,node:30082,lb:192.0.2.12:80 -> 10.2.1.2:8080@ from=203.0.113.8/32 dsr
+default/ranges TCP node:30082,lb:192.0.2.12:80 -> 10.2.1.2:8080@ from=203.0.113.8/32 dsr
 default/sticky TCP 10.96.0.13:80,node:30083 -> 10.2.1.2:8080@,10.2.1.2:8081@ affinity=1000 dsr
 default/nat TCP 10.96.0.14:80,node:30084 -> 10.2.1.2:8080@
 )";
