@@ -45,7 +45,11 @@ struct AgentConfig {
   std::string bpffs = "/sys/fs/bpf";
   std::vector<std::string> interfaces;
   bool tcx = true;
-  unsigned max_conntrack = 262144;  // entries of the eBPF mode's table of flows
+  // Entries of the eBPF mode's maps, see dataplane/ebpf/driver.h.
+  unsigned max_services = 65536;
+  unsigned max_backends = 262144;
+  unsigned max_maglev = 4096;
+  unsigned max_conntrack = 262144;  // the table of flows
 
   std::vector<NodePortRange> node_port_addresses;  // empty: all of node_ips, and localhost
   bool localhost_node_ports = true;

@@ -1,7 +1,6 @@
 #include "agent/drivers.h"
 
 #include "base/text.h"
-#include "dataplane/ebpf/driver.h"
 #include "dataplane/iptables/driver.h"
 #include "dataplane/ipvs/driver.h"
 #include "dataplane/nftables/driver.h"
@@ -20,6 +19,9 @@ std::unique_ptr<dataplane::Driver> make_driver(Mode mode, const DriverParts& par
       options.cgroup = parts.config.cgroup;
       options.interfaces = parts.config.interfaces;
       options.tcx = parts.config.tcx;
+      options.max_services = parts.config.max_services;
+      options.max_backends = parts.config.max_backends;
+      options.max_maglev = parts.config.max_maglev;
       options.max_conntrack = parts.config.max_conntrack;
       return dataplane::make_ebpf_driver(options, parts.loop, log, parts.registry);
     }
@@ -39,12 +41,13 @@ std::unique_ptr<dataplane::Driver> make_driver(Mode mode, const DriverParts& par
   return nullptr;
 }
 
-ChosenMode choose_mode(ProxyMode asked) {
+ChosenMode choose_mode(ProxyMode asked, const std::function<dataplane::EbpfSupport()>& probe) {
   if (asked == ProxyMode::none) return {std::nullopt, "switched off"};
   if (asked != ProxyMode::automatic) return {fixed_mode(asked), "as configured"};
-  const dataplane::EbpfSupport support = dataplane::probe_ebpf();
+  const dataplane::EbpfSupport support = probe();
   const std::string notes = join(support.notes, "; ");
-  if (support.connect && support.sendmsg && support.recvmsg && support.tc) {
+  const bool hooks = support.connect && support.sendmsg && support.recvmsg && support.tc;
+  if (hooks && can_serve(support)) {
     return {Mode::ebpf, notes.empty() ? "the kernel has what eBPF mode needs" : notes};
   }
   return {Mode::nftables, cat("this kernel lacks what eBPF mode needs: ", notes)};

@@ -1,6 +1,7 @@
 // Makes the driver of a proxy mode. A new mode is one case in make_driver().
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,6 +11,7 @@
 #include "base/metrics.h"
 #include "dataplane/capability.h"
 #include "dataplane/driver.h"
+#include "dataplane/ebpf/driver.h"
 #include "net/event_loop.h"
 
 namespace fairlead::agent {
@@ -30,6 +32,8 @@ struct ChosenMode {
   std::optional<dataplane::Mode> mode;
   std::string why;
 };
-ChosenMode choose_mode(ProxyMode asked);
+// `probe` is asked for ProxyMode::automatic only.
+ChosenMode choose_mode(
+    ProxyMode asked, const std::function<dataplane::EbpfSupport()>& probe = dataplane::probe_ebpf);
 
 }  // namespace fairlead::agent

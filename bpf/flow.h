@@ -123,7 +123,7 @@ static __noinline enum verdict choose(struct packet* p, struct new_flow* flow) {
     if (verdict == DROP) count(FL_TC_DROPPED);
     return verdict;
   }
-  struct asker asker = {.client = p->tuple.src, .address = p->tuple.src};
+  struct asker asker = {.client = p->tuple.src, .address = p->tuple.src, .port = p->tuple.sport};
   asker.source = classify(&p->tuple.src);
   bool clash = true;
   for (int i = 0; i < BACKEND_ATTEMPTS && clash; ++i) {

@@ -13,8 +13,8 @@ struct asker {
   struct fl_ip client;   // for affinity
   struct fl_ip address;  // all zero: not known yet
   __u8 source;           // enum source
-  __u8 no_affinity;      // neither look at what is remembered nor change it
-  __u16 pad;
+  __u8 no_affinity;      // neither look at what is remembered nor change it, nor hash the flow
+  __be16 port;           // 0: not known yet
 };
 
 struct choice {
@@ -31,7 +31,8 @@ static __always_inline bool load_slot(__u32 list, __u32 slot, struct choice* out
   if (!backend) return false;
   out->ip = backend->ip;
   out->port = backend->port;
-  return backend->list == list;  // read last
+  barrier();  // what was read before is good when the list, read last, is
+  return backend->list == list;
 }
 
 // Is what a flow or a client remembers still a backend, for the same clients?
@@ -125,10 +126,25 @@ static __always_inline void keep(const struct asker* asker, const struct choice*
   bpf_map_update_elem(&affinity, &key, &value, BPF_ANY);
 }
 
-// A backend for this client: the one that it had, or a random one. The agent writes new slots
-// before it flips the frontend and removes old ones after, so a missing slot means that the
-// frontend has just changed: read it again. Not static: so it is verified once, by itself, and not
-// again for everything that its callers may have found out. Returns an enum verdict.
+// The slot that the list's table gives to this flow. A flow whose port is not known has no hash,
+// and gets any place. A table may be older or newer than the frontend: no matter, each of the
+// frontend's slots holds a backend.
+static __always_inline __u32 hashed_slot(__u32 list, __u32 size, const struct fl_frontend_key* key,
+                                         const struct asker* asker) {
+  __u32 random = bpf_get_prandom_u32();
+  struct fl_maglev* table = bpf_map_lookup_elem(&maglev, &list);
+  if (!table) return random % size;
+  __u64 hash = (__u64)random << 32;
+  if (asker->port && !asker->no_affinity) hash = fl_flow_hash(&asker->address, asker->port, key);
+  __u32 slot = table->slot[fl_maglev_place(hash)];
+  barrier();  // as in load_slot()
+  return table->list == list && slot < size ? slot : random % size;
+}
+
+// A backend for this client: the one that it had, that of its flow, or a random one. The agent
+// writes new slots before it flips the frontend and removes old ones after, so a missing slot means
+// that the frontend has just changed: read it again. Not static: so it is verified once, by itself,
+// and not again for everything that its callers may have found out. Returns an enum verdict.
 __noinline int pick(const struct fl_frontend_key* key, const struct asker* asker,
                     struct choice* out) {
   if (!key || !asker || !out) return NOT_OURS;
@@ -147,7 +163,9 @@ __noinline int pick(const struct fl_frontend_key* key, const struct asker* asker
     if (size == 0) return frontend.flags & FL_FRONTEND_DROP ? DROP : REJECT;
     bool remembers = frontend.affinity_s && !asker->no_affinity;
     if (remembers && recall(&frontend, asker, out)) return CHOSEN;
-    if (!load_slot(list, bpf_get_prandom_u32() % size, out)) continue;
+    __u32 slot = frontend.flags & FL_FRONTEND_MAGLEV ? hashed_slot(list, size, &dialled, asker)
+                                                     : bpf_get_prandom_u32() % size;
+    if (!load_slot(list, slot, out)) continue;
     if (remembers) keep(asker, out);
     return CHOSEN;
   }

@@ -59,6 +59,12 @@ static __always_inline struct fl_ip bound_address(struct bpf_sock_addr* ctx) {
   return ip;
 }
 
+// Network order; 0: the kernel has yet to choose one.
+static __always_inline __be16 bound_port(struct bpf_sock_addr* ctx) {
+  struct bpf_sock* sk = ctx->sk;
+  return sk ? bpf_htons(sk->src_port) : 0;
+}
+
 static __always_inline bool is_pod(const struct fl_config* node, __u64 netns) {
   return node->node_netns && node->node_netns != netns;
 }
@@ -71,7 +77,7 @@ static __always_inline bool leave_to_tc(const struct fl_config* node, __u32 fron
 }
 
 static __always_inline void set_asker(struct bpf_sock_addr* ctx, const struct fl_config* node,
-                                      __u64 netns, struct dial* dial) {
+                                      __u64 netns, __u32 frontend_flags, struct dial* dial) {
   struct asker* asker = &dial->asker;
   asker->client.word[0] = netns >> 32;
   asker->client.word[1] = netns;
@@ -79,6 +85,7 @@ static __always_inline void set_asker(struct bpf_sock_addr* ctx, const struct fl
   asker->client.word[3] = FL_AFFINITY_COOKIE;
   asker->address = bound_address(ctx);
   asker->no_affinity = 0;
+  if (frontend_flags & FL_FRONTEND_MAGLEV) asker->port = bound_port(ctx);
   __u32 knows_pods = is_v4(&dial->key.ip) ? FL_CONFIG_POD_CIDRS4 : FL_CONFIG_POD_CIDRS6;
   asker->source = FROM_NODE;
   if (is_pod(node, netns)) {
@@ -106,7 +113,7 @@ static __always_inline enum verdict find(struct bpf_sock_addr* ctx, const struct
   struct fl_frontend* frontend = find_frontend(&dial->key, node, node_loopback, &without);
   if (!frontend) return without;
   if (is_pod(node, netns) && leave_to_tc(node, frontend->flags)) return NOT_OURS;
-  set_asker(ctx, node, netns, dial);
+  set_asker(ctx, node, netns, frontend->flags, dial);
   return CHOSEN;
 }
 

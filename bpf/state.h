@@ -10,6 +10,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "bpf/shared/counters.h"
+#include "bpf/shared/maglev.h"
 #include "bpf/shared/maps.h"
 
 #define MAP(map_name, map_type, map_key, map_value, map_entries, map_flags_) \
@@ -27,6 +28,7 @@ MAP(frontends, BPF_MAP_TYPE_HASH, struct fl_frontend_key, struct fl_frontend, 65
 MAP(backends, BPF_MAP_TYPE_HASH, struct fl_backend_key, struct fl_backend, 262144,
     BPF_F_NO_PREALLOC);
 MAP(members, BPF_MAP_TYPE_HASH, struct fl_member_key, __u32, 262144, BPF_F_NO_PREALLOC);
+MAP(maglev, BPF_MAP_TYPE_HASH, __u32, struct fl_maglev, 4096, BPF_F_NO_PREALLOC);
 MAP(addresses, BPF_MAP_TYPE_HASH, struct fl_ip, __u32, 65536, BPF_F_NO_PREALLOC);
 MAP(source_ranges, BPF_MAP_TYPE_LPM_TRIE, struct fl_source_range, __u32, FL_MAX_SOURCE_RANGES,
     BPF_F_NO_PREALLOC);

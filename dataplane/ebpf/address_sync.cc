@@ -74,8 +74,8 @@ void AddressSync::write(ApplyReport& report) {
       if (outcome.error == 0) {
         done(ip, wanted);
       } else {
-        report.errors.push_back(
-            cat("addresses ", from_map(ip).to_string(), ": ", std::strerror(outcome.error)));
+        report.errors.push_back(cat(from_map(ip).to_string(), ": ",
+                                    write_trouble(maps_, MapId::addresses, outcome.error)));
       }
     }
   }

@@ -8,7 +8,6 @@
 #include "dataplane/ebpf/conntrack.h"
 #include "dataplane/ebpf/counters.h"
 #include "dataplane/ebpf/link_filters.h"
-#include "dataplane/ebpf/map_codec.h"
 #include "dataplane/ebpf/map_dump.h"
 #include "dataplane/ebpf/marks.h"
 #include "dataplane/ebpf/node_sync.h"
@@ -17,7 +16,6 @@
 #include "dataplane/ebpf/pins.h"
 #include "dataplane/ebpf/service_sync.h"
 #include "dataplane/ebpf/stale_udp.h"
-#include "dataplane/ebpf/tc_filters.h"
 #include "dataplane/ebpf/verify.h"
 
 namespace fairlead::dataplane {
@@ -86,6 +84,7 @@ class EbpfDriver final : public Driver {
 
 Result<void> EbpfDriver::start() {
   support_ = probe_ebpf();
+  FL_TRY_VOID(can_serve(support_));
   for (const std::string& note : support_.notes) log_.warn(note);
   FL_TRY_VOID(pins_.open());
   FL_TRY(object_, ebpf::Object::load(pins_, options_, support_));
@@ -187,22 +186,13 @@ void EbpfDriver::finish(ApplyReport& report) {
 
 void EbpfDriver::close_stale_sockets() {
   if (!support_.close_sockets) return;
-  ebpf::StaleSockets stale;
-  std::vector<uint64_t> cookies;
-  ebpf::each_entry<uint64_t, fl_connected>(
-      *maps_, ebpf::MapId::connected, [&](uint64_t cookie, const fl_connected& held) {
-        if (services_->is_member(held.service, held.ip, held.port)) return;
-        stale[cookie] = {ebpf::from_map(held.ip), ebpf::to_host(held.port)};
-        cookies.push_back(cookie);
-      });
-  if (stale.empty()) return;
-  const Result<size_t> closed = ebpf::close_udp_sockets(stale);
+  const Result<size_t> closed = ebpf::close_stale_sockets(*maps_, *services_);
   if (!closed) {
     log_.warn(cat("UDP sockets without a backend stay: ", closed.error().message));
     return;
   }
-  maps_->erase(ebpf::MapId::connected, ebpf::bytes_of(cookies));
-  if (*closed != 0) log_.info("UDP sockets without a backend closed", {{"sockets", *closed}});
+  if (*closed == 0) return;
+  log_.info("UDP sockets without a backend closed", {{"sockets", *closed}});
   registry_
       .counter("fairlead_ebpf_udp_sockets_closed_total",
                "Connected UDP sockets closed because their backend is gone.")
@@ -225,13 +215,9 @@ Result<void> EbpfDriver::verify_attachments(bool repair, std::vector<Drift>& dri
   }
   const size_t hooks = drifts.size();
   if (links_) {
-    FL_TRY(net::Netlink netlink, net::Netlink::open());
-    FL_TRY(const std::vector<net::LinkInfo> links, netlink.links());
-    const ebpf::TcxLinks tcx(pins_);
-    for (const net::LinkInfo& link : links) {
-      if (!ebpf::wants_tc(link, options_.interfaces)) continue;
-      if (tcx.attached(link.index) || ebpf::has_tc(link.index)) continue;
-      drifts.push_back({cat("link ", link.name, " has no tc programs"), "another user of tc"});
+    FL_TRY(const std::vector<std::string> bare, links_->without_programs());
+    for (const std::string& name : bare) {
+      drifts.push_back({cat("link ", name, " has no tc programs"), "another user of tc"});
     }
   }
   if (!repair) return {};
@@ -314,6 +300,7 @@ void EbpfDriver::refresh_marks() {
 void EbpfDriver::set_gauges() {
   set_map_gauges(ebpf::MapId::frontends, services_->frontend_count());
   set_map_gauges(ebpf::MapId::backends, services_->backend_count());
+  set_map_gauges(ebpf::MapId::maglev, services_->table_count());
   registry_.gauge("fairlead_ebpf_links", "Links that carry the tc programs.")
       .set(links_ ? static_cast<int64_t>(links_->attached()) : 0);
 }

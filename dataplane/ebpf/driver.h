@@ -27,6 +27,8 @@ struct EbpfOptions {
   bool tcx = true;                  // tc programs by tcx where the kernel has it; false: by clsact
   uint32_t max_services = 65536;    // frontends: one per ClusterIP port, one per NodePort
   uint32_t max_backends = 262144;   // of all services together
+  uint32_t max_maglev = 4096;       // tables, 4 KiB each: a service that asks for it has one, with
+                                    // a Local policy two
   uint32_t max_conntrack = 262144;  // entries; a flow takes two, a masqueraded one four
 };
 
@@ -37,7 +39,8 @@ std::unique_ptr<Driver> make_ebpf_driver(EbpfOptions options, net::EventLoop& lo
 
 // What this kernel lets this process do, found by trying (nothing stays attached).
 struct EbpfSupport {
-  bool connect = false;  // cgroup connect4 and connect6
+  bool functions = false;  // that take pointers and are verified by themselves: without, nothing
+  bool connect = false;    // cgroup connect4 and connect6
   bool sendmsg = false;
   bool recvmsg = false;
   bool getpeername = false;
@@ -47,5 +50,8 @@ struct EbpfSupport {
   std::vector<std::string> notes;  // one sentence for each thing that is missing, and what it costs
 };
 EbpfSupport probe_ebpf();
+
+// An error when eBPF mode cannot start at all. It serves by what there is: hooks may be missing.
+Result<void> can_serve(const EbpfSupport& support);
 
 }  // namespace fairlead::dataplane

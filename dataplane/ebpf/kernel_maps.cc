@@ -11,7 +11,8 @@ namespace {
 
 // Below this many entries single calls cost less than the kernel's set-up of a batch.
 constexpr size_t smallest_batch = 4;
-constexpr uint32_t read_batch = 4096;
+constexpr size_t most_read_bytes = 1 << 20;
+constexpr size_t least_read_batch = 256;  // a hash map gives whole buckets only
 
 constexpr int kernel_enotsupp = 524;  // ENOTSUPP: the kernel's own, not in errno.h
 
@@ -88,12 +89,13 @@ int KernelMaps::each(MapId map, const Visit& visit) const {
 }
 
 int each_in_map(int fd, size_t key_size, size_t value_size, const Maps::Visit& visit) {
+  const size_t read_batch = std::max(most_read_bytes / (key_size + value_size), least_read_batch);
   std::vector<std::byte> keys(key_size * read_batch), values(value_size * read_batch);
   // A hash map's cursor is a bucket number; other maps may want a whole key.
   std::vector<std::byte> cursor(std::max<size_t>(key_size, 8)), next(cursor.size());
   bool first = true;
   while (true) {
-    uint32_t count = read_batch;
+    auto count = static_cast<uint32_t>(read_batch);
     LIBBPF_OPTS(bpf_map_batch_opts, opts);
     int result = bpf_map_lookup_batch(fd, first ? nullptr : cursor.data(), next.data(), keys.data(),
                                       values.data(), &count, &opts);

@@ -100,6 +100,16 @@ std::vector<std::string> LinkFilters::errors() const {
   return lines;
 }
 
+Result<std::vector<std::string>> LinkFilters::without_programs() const {
+  FL_TRY(net::Netlink netlink, net::Netlink::open());
+  FL_TRY(const std::vector<net::LinkInfo> links, netlink.links());
+  std::vector<std::string> names;
+  for (const net::LinkInfo& link : links) {
+    if (wants_tc(link, names_) && !has_programs(link.index)) names.push_back(link.name);
+  }
+  return names;
+}
+
 Result<void> remove_link_filters(const Pins& pins) {
   TcxLinks(pins).sweep({});
   FL_TRY(net::Netlink netlink, net::Netlink::open());

@@ -37,6 +37,8 @@ class LinkFilters {
   Result<void> start(net::EventLoop& loop);
   void retry();  // links that failed
   std::vector<std::string> errors() const;
+  // Asks the kernel: links that should have the programs and have not.
+  Result<std::vector<std::string>> without_programs() const;
   size_t attached() const { return attached_.size(); }
   std::string_view kind() const { return kind_ == TcKind::tcx ? "tcx" : "clsact"; }
 

@@ -16,7 +16,12 @@ struct Held {
   Slots slots;
   std::map<uint32_t, std::set<std::string>> ranges;             // by service
   std::map<uint32_t, std::map<std::string, uint32_t>> members;  // service -> backend -> sets
+  std::map<uint32_t, std::map<uint32_t, uint32_t>> places;      // by list: slot -> how many
 };
+
+void count_places(const fl_maglev& table, std::map<uint32_t, uint32_t>& places) {
+  for (const uint16_t slot : table.slot) ++places[slot];
+}
 
 std::string address_line(const Ip& ip, uint32_t flags) {
   std::string line = cat("address ", ip.to_string());
@@ -56,9 +61,15 @@ void node_lines(const Maps& maps, std::string& out) {
   for (const std::string& line : lines) out += line;
 }
 
-void list_lines(const Held& held, uint32_t service, uint32_t list, uint32_t count, uint32_t set,
+// The set of a frontend that `value` makes visible.
+void list_lines(const Held& held, const fl_frontend& value, uint32_t set,
                 std::vector<std::string>& lines) {
-  const char* word = set == FL_IN_LOCAL ? "  for-local " : "  backend ";
+  const bool local = set == FL_IN_LOCAL;
+  const uint32_t service = value.service, list = local ? value.local_list : service;
+  const uint32_t count = local ? value.local_count : value.count;
+  const char* word = local ? "  for-local " : "  backend ";
+  const auto table = held.places.find(list);
+  const bool hashed = (value.flags & FL_FRONTEND_MAGLEV) != 0 && table != held.places.end();
   for (uint32_t slot = 0; slot < count; ++slot) {
     auto found = held.slots.find({list, slot});
     if (found == held.slots.end()) {
@@ -71,7 +82,12 @@ void list_lines(const Held& held, uint32_t service, uint32_t list, uint32_t coun
     const std::string key = SocketAddress{from_map(backend.ip), to_host(backend.port)}.to_string();
     const bool known = members != held.members.end() && members->second.contains(key) &&
                        (members->second.at(key) & set) != 0;
-    lines.push_back(cat(line, known ? "" : " (no member)", "\n"));
+    if (!known) line += " (no member)";
+    if (hashed) {
+      const auto places = table->second.find(slot);
+      append(line, cat(" places ", places == table->second.end() ? 0 : places->second));
+    }
+    lines.push_back(line + "\n");
   }
 }
 
@@ -89,8 +105,8 @@ std::string frontend_block(const fl_frontend_key& key, const fl_frontend& value,
   }
   out += "\n";
   std::vector<std::string> lines;
-  list_lines(held, value.service, value.service, value.count, FL_IN_CLUSTER, lines);
-  list_lines(held, value.service, value.local_list, value.local_count, FL_IN_LOCAL, lines);
+  list_lines(held, value, FL_IN_CLUSTER, lines);
+  list_lines(held, value, FL_IN_LOCAL, lines);
   if ((value.flags & FL_FRONTEND_RANGES) != 0) {
     auto ranges = held.ranges.find(value.service);
     if (ranges == held.ranges.end())
@@ -118,27 +134,49 @@ int read_held(const Maps& maps, Held& held) {
                                                 held.members[key.service][to_text(key)] = sets;
                                               });
   if (error != 0) return error;
+  error = each_entry<uint32_t, fl_maglev>(
+      maps, MapId::maglev,
+      [&](uint32_t list, const fl_maglev& table) { count_places(table, held.places[list]); });
+  if (error != 0) return error;
   return each_entry<fl_source_range, uint32_t>(
       maps, MapId::source_ranges,
       [&](const fl_source_range& key, uint32_t) { held.ranges[key.service].insert(to_text(key)); });
 }
 
+// Where frontends lead to.
+struct Reached {
+  std::map<uint32_t, uint32_t> slots;  // by list: how many
+  std::set<uint32_t> hashed;           // lists that are chosen from by hash
+  std::set<uint32_t> services;
+
+  void add(const fl_frontend& frontend) {
+    services.insert(frontend.service);
+    add_list(frontend.service, frontend.count, frontend.flags);
+    add_list(frontend.local_list, frontend.local_count, frontend.flags);
+  }
+  void add_list(uint32_t list, uint32_t count, uint32_t flags) {
+    slots[list] = std::max(slots[list], count);
+    if (count != 0 && (flags & FL_FRONTEND_MAGLEV) != 0) hashed.insert(list);
+  }
+};
+
 // Entries that no frontend leads to.
-std::string stray_lines(const Held& held, const std::map<uint32_t, uint32_t>& reachable,
-                        const std::set<uint32_t>& services) {
-  size_t slots = 0, members = 0, ranges = 0;
+std::string stray_lines(const Held& held, const Reached& reached) {
+  size_t slots = 0, members = 0, ranges = 0, tables = 0;
   for (const auto& [where, backend] : held.slots) {
-    auto list = reachable.find(where.first);
-    slots += list == reachable.end() || where.second >= list->second;
+    auto list = reached.slots.find(where.first);
+    slots += list == reached.slots.end() || where.second >= list->second;
   }
   for (const auto& [service, set] : held.members)
-    members += services.contains(service) ? 0 : set.size();
+    members += reached.services.contains(service) ? 0 : set.size();
   for (const auto& [service, set] : held.ranges)
-    ranges += services.contains(service) ? 0 : set.size();
+    ranges += reached.services.contains(service) ? 0 : set.size();
+  for (const auto& [list, places] : held.places) tables += !reached.hashed.contains(list);
   std::string out;
   if (slots != 0) out += cat("unreachable slots ", slots, "\n");
   if (members != 0) out += cat("stray members ", members, "\n");
   if (ranges != 0) out += cat("stray source ranges ", ranges, "\n");
+  if (tables != 0) out += cat("stray tables ", tables, "\n");
   return out;
 }
 
@@ -151,20 +189,16 @@ std::string dump_maps(const Maps& maps, const ServiceName& name) {
   int error = read_held(maps, held);
   if (error != 0) return cat(out, "error reading the maps: ", std::strerror(error), "\n");
   std::vector<std::string> blocks;
-  std::map<uint32_t, uint32_t> reachable;
-  std::set<uint32_t> services;
+  Reached reached;
   error = each_entry<fl_frontend_key, fl_frontend>(
       maps, MapId::frontends, [&](const fl_frontend_key& key, const fl_frontend& value) {
         blocks.push_back(frontend_block(key, value, name, held));
-        reachable[value.service] = std::max(reachable[value.service], value.count);
-        uint32_t& local = reachable[value.local_list];
-        local = std::max(local, value.local_count);
-        services.insert(value.service);
+        reached.add(value);
       });
   if (error != 0) return cat(out, "error reading frontends: ", std::strerror(error), "\n");
   std::sort(blocks.begin(), blocks.end());
   for (const std::string& block : blocks) out += block;
-  return out + stray_lines(held, reachable, services);
+  return out + stray_lines(held, reached);
 }
 
 std::vector<std::string> entry_lines(const Maps& maps, const std::set<uint32_t>& ids) {
@@ -178,6 +212,7 @@ std::vector<std::string> entry_lines(const Maps& maps, const std::set<uint32_t>&
           line += cat(", local list ", value.local_list, ", slots ", value.local_count);
         }
         if (value.affinity_s != 0) line += cat(", affinity ", value.affinity_s, " s");
+        if ((value.flags & FL_FRONTEND_MAGLEV) != 0) line += ", by hash";
         lines.push_back(std::move(line));
       });
   std::sort(lines.begin(), lines.end());
@@ -190,6 +225,17 @@ std::vector<std::string> entry_lines(const Maps& maps, const std::set<uint32_t>&
         }
       });
   for (const auto& [where, line] : slots) lines.push_back(line);
+  std::map<std::pair<uint32_t, uint32_t>, std::string> tables;
+  each_entry<uint32_t, fl_maglev>(maps, MapId::maglev, [&](uint32_t list, const fl_maglev& table) {
+    if (!ids.contains(list)) return;
+    std::map<uint32_t, uint32_t> places;
+    count_places(table, places);
+    for (const auto& [slot, count] : places) {
+      tables[{list, slot}] = cat("maglev: list ", list, " slot ", slot, " -> ", count, " of ",
+                                 static_cast<int>(FL_MAGLEV_SIZE), " places");
+    }
+  });
+  for (const auto& [where, line] : tables) lines.push_back(line);
   std::set<std::string> ranges;
   each_entry<fl_source_range, uint32_t>(
       maps, MapId::source_ranges, [&](const fl_source_range& key, uint32_t) {

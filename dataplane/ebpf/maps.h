@@ -6,9 +6,11 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
+#include "bpf/shared/maglev.h"
 #include "bpf/shared/maps.h"
 
 namespace fairlead::dataplane::ebpf {
@@ -24,13 +26,15 @@ enum class MapId : uint8_t {
   config,
   conntrack,
   connected,
+  maglev,
 };
-inline constexpr size_t map_count = 10;
+inline constexpr size_t map_count = 11;
 
 struct MapShape {
   std::string_view name;  // in the BPF object and below the pins
   size_t key_size;
   size_t value_size;
+  std::string_view option = {};  // of the agent, that sets how many entries it has; "": none
 };
 const MapShape& shape_of(MapId map);
 
@@ -57,6 +61,9 @@ class Maps {
   virtual int each(MapId map, const Visit& visit) const = 0;
   virtual size_t capacity(MapId map) const = 0;  // entries
 };
+
+// Why a write failed: "the backends map is full (262144 entries, --max-backends)".
+std::string write_trouble(const Maps& maps, MapId map, int error);
 
 template <class T>
 Bytes bytes_of(const std::vector<T>& values) {

@@ -41,8 +41,7 @@ std::pair<uint16_t, uint16_t> masquerade_ports(uint16_t low, uint16_t high) {
   uint16_t below = std::min(low, first_node_port);
   if (below >= 1024 + enough) return {1024, static_cast<uint16_t>(below - 1)};
   if (high <= 65535 - enough) return {static_cast<uint16_t>(high + 1), 65535};
-  // Every port is given to sockets: the upper end collides least with
-  // listeners.
+  // Every port is given to sockets: the upper end collides least with listeners.
   return {61000, 65535};
 }
 
@@ -108,8 +107,8 @@ fl_config NodeSync::config_for(const NodeConfig& node) const {
   return config;
 }
 
-// New members first, then the switch that says how to read them, then what has
-// to go: no program sees a pod's address without its CIDR.
+// New members first, then the switch that says how to read them, then what has to go: no program
+// sees a pod's address without its CIDR.
 void NodeSync::write(ApplyReport& report) {
   size_t errors_before = report.errors.size();
   std::set<std::string> pods, services;
@@ -129,7 +128,7 @@ void NodeSync::write(ApplyReport& report) {
     WriteOutcome outcome = maps_.update(MapId::config, as_bytes_of(zero), as_bytes_of(value));
     ++report.writes;
     if (outcome.error != 0) {
-      report.errors.push_back(cat("node config: ", std::strerror(outcome.error)));
+      report.errors.push_back(cat("node: ", write_trouble(maps_, MapId::config, outcome.error)));
     } else {
       config_ = config;
     }
@@ -159,7 +158,7 @@ void NodeSync::write_set(MapId map, const std::set<std::string>& wanted,
     fl_cidr cidr;
     std::memcpy(&cidr, key.data(), sizeof cidr);
     report.errors.push_back(
-        cat("node: ", shape_of(map).name, " ", to_text(cidr), ": ", std::strerror(outcome.error)));
+        cat("node: ", to_text(cidr), ": ", write_trouble(maps_, map, outcome.error)));
   }
 }
 

@@ -32,6 +32,7 @@ uint32_t wanted_entries(const bpf_map* map, const EbpfOptions& options) {
   constexpr uint32_t least = 1024;
   if (name == "frontends") return std::max(options.max_services, 1u);
   if (name == "backends" || name == "members") return std::max(options.max_backends, 1u);
+  if (name == "maglev") return std::max(options.max_maglev, 1u);
   if (name == "addresses") return options.max_services + least;  // a ClusterIP each, and the node's
   if (name == "conntrack") return std::max(options.max_conntrack, least);
   return bpf_map__max_entries(map);

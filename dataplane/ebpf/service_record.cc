@@ -71,6 +71,7 @@ void ServiceSync::each(MapId map, const Maps::Visit& visit) const {
     for (const auto& [key, value] : frontends_) visit(bytes(key), bytes(value));
     return;
   }
+  if (map == MapId::maglev) return maglev_.each(visit);
   static constexpr uint32_t one = 1;
   for (const auto& [id, service] : kernel_) {
     if (map == MapId::backends) {

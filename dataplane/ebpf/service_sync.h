@@ -2,9 +2,10 @@
 // what differs, in an order that never shows a program a wrong or a missing backend:
 //   1. members and source ranges that are new
 //   2. backend slots: first those that replace a backend, then those that add one
-//   3. frontends: each changes in one update
-//   4. frontends that nobody wants any more
-//   5. slots that no frontend reaches, members and source ranges that went, ClusterIPs
+//   3. tables for lists that are chosen from by hash
+//   4. frontends: each changes in one update
+//   5. frontends that nobody wants any more
+//   6. slots that no frontend reaches, tables, members and source ranges that went, ClusterIPs
 // A rule has an id; its cluster set is the list of that id. Where traffic policies ask for it, its
 // local set is a list of another id, so that one update of a frontend changes both.
 #pragma once
@@ -18,6 +19,7 @@
 #include "base/result.h"
 #include "dataplane/driver.h"
 #include "dataplane/ebpf/address_sync.h"
+#include "dataplane/ebpf/maglev_sync.h"
 #include "dataplane/ebpf/map_codec.h"
 #include "dataplane/ebpf/maps.h"
 
@@ -26,7 +28,7 @@ namespace fairlead::dataplane::ebpf {
 // Belongs to one thread. `maps` outlives it.
 class ServiceSync {
  public:
-  explicit ServiceSync(Maps& maps) : maps_(maps), addresses_(maps) {}
+  explicit ServiceSync(Maps& maps) : maps_(maps), addresses_(maps), maglev_(maps) {}
 
   // Reads what the maps hold from an earlier run: its service ids are used again.
   Result<void> load();
@@ -44,7 +46,7 @@ class ServiceSync {
 
   size_t frontend_count() const { return frontends_.size(); }
   size_t backend_count() const { return backend_count_; }
-  size_t service_count() const { return owned_.size(); }
+  size_t table_count() const { return maglev_.size(); }
   size_t members_removed() const { return members_removed_; }  // ever
   bool is_member(uint32_t service, const fl_ip& ip, uint16_t port) const;
   // "default/web:http", or "" for an id that no service of the table owns.
@@ -94,7 +96,9 @@ class ServiceSync {
     std::vector<fl_source_range> ranges;  // sorted
     uint32_t affinity_s = 0;
     bool drop = false;
-    std::string trouble = {};  // why something could not be written
+    bool maglev = false;
+    std::string trouble = {};   // why something could not be written
+    std::string unhashed = {};  // why the choice is random although it should not be
   };
   struct SlotWrite {
     fl_backend_key key;
@@ -125,19 +129,23 @@ class ServiceSync {
                      uint32_t fl_frontend::* of_frontend);
   bool reaches_others(uint32_t id, const Rule& rule) const;
   bool holds_exactly(uint32_t id, const std::vector<fl_backend>& backends) const;
-  void plan_slots(const List& list, size_t index, std::vector<SlotWrite>& plan) const;
+  void plan_slots(const Target& target, const List& list, size_t index,
+                  std::vector<SlotWrite>& plan) const;
   void write_members(Round& round);
   void write_ranges(Round& round);
   void write_slots(Round& round);
+  void write_tables(Round& round);
   void write_frontends(Round& round);
   void erase_frontends(Round& round, bool sweep);
   void erase_slots(Round& round);
+  void erase_tables(Round& round);
+  uint32_t reachable(uint32_t list, uint32_t flags) const;
+  bool still_needs(const Target& target, const Member& member) const;
   void erase_members(Round& round);
   void erase_ranges(Round& round);
   void forget_empty(Round& round);
   void note_failure(Round& round, uint32_t id, MapId map, int error);
   void note_troubles(Round& round);
-  std::string reason(MapId map, int error) const;
   uint32_t usable(const Target& target, const List& list) const;
   fl_frontend value_of(const Target& target, const WantedFrontend& frontend) const;
   bool worth_writing(const Target& target, const fl_frontend& now, const fl_frontend& next) const;
@@ -149,6 +157,7 @@ class ServiceSync {
 
   Maps& maps_;
   AddressSync addresses_;
+  MaglevSync maglev_;
   std::unordered_map<fl_frontend_key, fl_frontend, BytesHash, BytesEqual> frontends_;  // in the map
   std::unordered_map<uint32_t, KernelService> kernel_;
   size_t backend_count_ = 0;

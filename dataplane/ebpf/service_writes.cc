@@ -1,4 +1,4 @@
-// The writing steps of ServiceSync.
+// The steps of ServiceSync that add and change.
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -6,29 +6,10 @@
 
 #include "base/text.h"
 #include "dataplane/ebpf/service_sync.h"
+#include "dataplane/ebpf/write_all.h"
 
 namespace fairlead::dataplane::ebpf {
 namespace {
-
-// One batch, gone on with after each entry that fails. Returns the number of writes.
-template <class Call, class Done, class Failed>
-size_t write_all(size_t count, Call call, Done done, Failed failed) {
-  size_t at = 0;
-  while (at < count) {
-    WriteOutcome outcome = call(at);
-    for (size_t i = 0; i < outcome.done; ++i) done(at + i);
-    at += outcome.done;
-    if (outcome.error == 0) break;
-    failed(at, outcome.error);
-    ++at;
-  }
-  return count;
-}
-
-template <class T>
-Bytes from(const std::vector<T>& values, size_t at) {
-  return std::as_bytes(std::span(values).subspan(at));
-}
 
 struct AddressOrder {
   bool operator()(const fl_backend& a, const fl_backend& b) const {
@@ -39,25 +20,20 @@ struct AddressOrder {
 
 }  // namespace
 
-std::string ServiceSync::reason(MapId map, int error) const {
-  std::string_view name = shape_of(map).name;
-  if (error == E2BIG || error == ENOSPC) {
-    return cat("the ", name, " map is full (", maps_.capacity(map), " entries)");
-  }
-  return cat("cannot write the ", name, " map: ", std::strerror(error));
-}
-
 void ServiceSync::pass(Round& round, bool sweep) {
   round.leftovers = false;
   if (sweep) {
     for (const auto& [id, service] : kernel_) round.touched.insert(id);
+    for (const uint32_t list : maglev_.lists()) round.touched.insert(list);
   }
   write_members(round);
   write_ranges(round);
   write_slots(round);
+  write_tables(round);
   write_frontends(round);
   erase_frontends(round, sweep);
   erase_slots(round);
+  erase_tables(round);
   erase_members(round);
   erase_ranges(round);
   forget_empty(round);
@@ -85,7 +61,7 @@ void ServiceSync::write_members(Round& round) {
       [&](size_t at) { return maps_.update(MapId::members, from(keys, at), from(values, at)); },
       [&](size_t i) { set_member({keys[i], values[i]}); },
       [&](size_t i, int error) {
-        round.targets[targets[i]].trouble = reason(MapId::members, error);
+        round.targets[targets[i]].trouble = write_trouble(maps_, MapId::members, error);
       });
 }
 
@@ -112,11 +88,12 @@ void ServiceSync::write_ranges(Round& round) {
         held.insert(std::upper_bound(held.begin(), held.end(), keys[i], BytesLess()), keys[i]);
       },
       [&](size_t i, int error) {
-        round.targets[targets[i]].trouble = reason(MapId::source_ranges, error);
+        round.targets[targets[i]].trouble = write_trouble(maps_, MapId::source_ranges, error);
       });
 }
 
-void ServiceSync::plan_slots(const List& list, size_t index, std::vector<SlotWrite>& plan) const {
+void ServiceSync::plan_slots(const Target& target, const List& list, size_t index,
+                             std::vector<SlotWrite>& plan) const {
   static const std::vector<fl_backend> none;
   auto service = kernel_.find(list.id);
   const auto& slots = service == kernel_.end() ? none : service->second.slots;
@@ -137,7 +114,8 @@ void ServiceSync::plan_slots(const List& list, size_t index, std::vector<SlotWri
   }
   size_t next = 0;
   for (const fl_backend& backend : list.backends) {
-    if (placed[backend]) continue;
+    // What is no member, because that write failed, would be forgotten with each packet.
+    if (placed[backend] || !is_member(target.rule->id, backend.ip, backend.port)) continue;
     uint32_t slot = free[next++];
     bool replaces = slot < slots.size() && slots[slot].list != 0;
     plan.push_back({{list.id, slot}, backend, index, replaces});
@@ -147,8 +125,9 @@ void ServiceSync::plan_slots(const List& list, size_t index, std::vector<SlotWri
 void ServiceSync::write_slots(Round& round) {
   std::vector<SlotWrite> plan;
   for (size_t i = 0; i < round.targets.size(); ++i) {
-    plan_slots(round.targets[i].cluster, i, plan);
-    plan_slots(round.targets[i].local, i, plan);
+    const Target& target = round.targets[i];
+    plan_slots(target, target.cluster, i, plan);
+    plan_slots(target, target.local, i, plan);
   }
   std::sort(plan.begin(), plan.end(), [](const SlotWrite& a, const SlotWrite& b) {
     return std::tuple(!a.replaces, a.target, a.key.list, a.key.slot) <
@@ -165,7 +144,7 @@ void ServiceSync::write_slots(Round& round) {
       [&](size_t at) { return maps_.update(MapId::backends, from(keys, at), from(values, at)); },
       [&](size_t i) { set_slot(keys[i], values[i]); },
       [&](size_t i, int error) {
-        round.targets[plan[i].target].trouble = reason(MapId::backends, error);
+        round.targets[plan[i].target].trouble = write_trouble(maps_, MapId::backends, error);
       });
 }
 
@@ -183,6 +162,22 @@ uint32_t ServiceSync::usable(const Target& target, const List& list) const {
     ++good;
   }
   return good;
+}
+
+// After the slots, whose backends it names; a program that sees the old table meanwhile finds new
+// backends in some of its slots, but no wrong ones.
+void ServiceSync::write_tables(Round& round) {
+  for (Target& target : round.targets) {
+    target.unhashed.clear();
+    if (!target.maglev) continue;
+    for (const List* list : {&target.cluster, &target.local}) {
+      const uint32_t count = usable(target, *list);
+      if (!has_table(count)) continue;
+      const std::span slots = std::span(kernel_.at(list->id).slots).first(count);
+      const int error = maglev_.write(list->id, slots, round.report.writes);
+      if (error != 0) target.unhashed = write_trouble(maps_, MapId::maglev, error);
+    }
+  }
 }
 
 fl_frontend ServiceSync::value_of(const Target& target, const WantedFrontend& frontend) const {
@@ -241,127 +236,8 @@ void ServiceSync::write_frontends(Round& round) {
       },
       [&](size_t i, int error) {
         round.targets[targets[i]].trouble =
-            cat(to_text(keys[i]), ": ", reason(MapId::frontends, error));
+            cat(to_text(keys[i]), ": ", write_trouble(maps_, MapId::frontends, error));
       });
-}
-
-void ServiceSync::erase_frontends(Round& round, bool sweep) {
-  std::vector<fl_frontend_key> keys;
-  if (sweep) {
-    for (const auto& [key, value] : frontends_) {
-      if (!owner_of_.contains(key)) keys.push_back(key);
-    }
-  } else {
-    for (const fl_frontend_key& key : round.released) {
-      if (frontends_.contains(key) && !owner_of_.contains(key)) keys.push_back(key);
-    }
-  }
-  round.report.writes += write_all(
-      keys.size(), [&](size_t at) { return maps_.erase(MapId::frontends, from(keys, at)); },
-      [&](size_t i) {
-        const fl_frontend& held = frontends_.at(keys[i]);
-        round.touched.insert(held.service);
-        if (held.local_list != 0) round.touched.insert(held.local_list);
-        unpoint(keys[i]);
-      },
-      [&](size_t, int) { round.leftovers = true; });
-}
-
-// What cannot be removed is tried again with its rule, or, when it has none, by a sweep.
-void ServiceSync::note_failure(Round& round, uint32_t id, MapId map, int error) {
-  if (auto target = round.target_of.find(id); target != round.target_of.end()) {
-    round.targets[target->second].trouble = reason(map, error);
-  } else {
-    round.leftovers = true;
-  }
-}
-
-void ServiceSync::erase_slots(Round& round) {
-  std::vector<fl_backend_key> keys;
-  for (uint32_t id : round.touched) {
-    auto service = kernel_.find(id);
-    if (service == kernel_.end()) continue;
-    uint32_t reachable = 0;
-    for (const fl_frontend_key& key : service->second.frontends) {
-      const fl_frontend& held = frontends_.at(key);
-      if (held.service == id) reachable = std::max(reachable, held.count);
-      if (held.local_list == id) reachable = std::max(reachable, held.local_count);
-    }
-    const auto& slots = service->second.slots;
-    for (uint32_t slot = reachable; slot < slots.size(); ++slot) {
-      if (slots[slot].list != 0) keys.push_back({id, slot});
-    }
-  }
-  round.report.writes += write_all(
-      keys.size(), [&](size_t at) { return maps_.erase(MapId::backends, from(keys, at)); },
-      [&](size_t i) { set_slot(keys[i], fl_backend{}); },
-      [&](size_t, int) { round.leftovers = true; });
-}
-
-// Members of a rule that this round did not look at are as they should be.
-void ServiceSync::erase_members(Round& round) {
-  std::vector<fl_member_key> keys;
-  for (uint32_t id : round.touched) {
-    auto service = kernel_.find(id);
-    if (service == kernel_.end()) continue;
-    auto target = round.target_of.find(id);
-    const bool gone = !id_owner_.contains(id) && service->second.frontends.empty();
-    if (target == round.target_of.end() && !gone) continue;
-    // Backends that are served although their successors could not be written.
-    if (!gone && !round.targets[target->second].trouble.empty()) continue;
-    for (const Member& member : service->second.members) {
-      const auto order = [](const Member& a, const Member& b) { return BytesLess()(a.key, b.key); };
-      if (!gone) {
-        const auto& wanted = round.targets[target->second].members;
-        if (std::binary_search(wanted.begin(), wanted.end(), member, order)) continue;
-      }
-      keys.push_back(member.key);
-    }
-  }
-  round.report.writes += write_all(
-      keys.size(), [&](size_t at) { return maps_.erase(MapId::members, from(keys, at)); },
-      [&](size_t i) { unset_member(keys[i]); },
-      [&](size_t i, int error) { note_failure(round, keys[i].service, MapId::members, error); });
-}
-
-void ServiceSync::erase_ranges(Round& round) {
-  std::vector<fl_source_range> keys;
-  for (uint32_t id : round.touched) {
-    auto service = kernel_.find(id);
-    if (service == kernel_.end()) continue;
-    auto target = round.target_of.find(id);
-    const bool gone = !id_owner_.contains(id) && service->second.frontends.empty();
-    if (target == round.target_of.end() && !gone) continue;
-    for (const fl_source_range& range : service->second.ranges) {
-      if (!gone) {
-        const auto& wanted = round.targets[target->second].ranges;
-        if (std::binary_search(wanted.begin(), wanted.end(), range, BytesLess())) continue;
-      }
-      keys.push_back(range);
-    }
-  }
-  round.report.writes += write_all(
-      keys.size(), [&](size_t at) { return maps_.erase(MapId::source_ranges, from(keys, at)); },
-      [&](size_t i) {
-        std::erase_if(kernel_[keys[i].service].ranges,
-                      [&](const fl_source_range& one) { return same_bytes(one, keys[i]); });
-      },
-      [&](size_t i, int error) {
-        note_failure(round, keys[i].service, MapId::source_ranges, error);
-      });
-}
-
-void ServiceSync::forget_empty(Round& round) {
-  for (uint32_t id : round.touched) {
-    auto found = kernel_.find(id);
-    if (found == kernel_.end()) continue;
-    KernelService& service = found->second;
-    while (!service.slots.empty() && service.slots.back().list == 0) service.slots.pop_back();
-    if (service.slots.empty() && service.frontends.empty() && service.members.empty() &&
-        service.ranges.empty()) {
-      kernel_.erase(found);
-    }
-  }
 }
 
 }  // namespace fairlead::dataplane::ebpf

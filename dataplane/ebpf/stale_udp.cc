@@ -151,4 +151,20 @@ Result<size_t> close_udp_sockets(const StaleSockets& sockets) {
   return closed;
 }
 
+Result<size_t> close_stale_sockets(Maps& maps, const ServiceSync& services) {
+  StaleSockets stale;
+  std::vector<uint64_t> cookies;
+  each_entry<uint64_t, fl_connected>(maps, MapId::connected,
+                                     [&](uint64_t cookie, const fl_connected& held) {
+                                       if (services.is_member(held.service, held.ip, held.port))
+                                         return;
+                                       stale[cookie] = {from_map(held.ip), to_host(held.port)};
+                                       cookies.push_back(cookie);
+                                     });
+  if (stale.empty()) return 0;
+  FL_TRY(const size_t closed, close_udp_sockets(stale));
+  maps.erase(MapId::connected, bytes_of(cookies));
+  return closed;
+}
+
 }  // namespace fairlead::dataplane::ebpf

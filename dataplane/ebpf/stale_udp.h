@@ -8,6 +8,8 @@
 
 #include "base/ip.h"
 #include "base/result.h"
+#include "dataplane/ebpf/maps.h"
+#include "dataplane/ebpf/service_sync.h"
 
 namespace fairlead::dataplane::ebpf {
 
@@ -20,5 +22,9 @@ bool can_close_sockets();
 // Looks into the network namespace of every process that /proc shows. Returns how many were
 // closed. Blocks for a dump of the UDP sockets of each namespace.
 Result<size_t> close_udp_sockets(const StaleSockets& sockets);
+
+// Those of the map `connected` whose backend is no member of its service any more. They are
+// forgotten, also such as were closed before.
+Result<size_t> close_stale_sockets(Maps& maps, const ServiceSync& services);
 
 }  // namespace fairlead::dataplane::ebpf

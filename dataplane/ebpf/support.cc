@@ -1,4 +1,4 @@
-// Which hooks this kernel has, by loading a program of two instructions for each.
+// What this kernel has, by loading the smallest program for each thing.
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <net/if.h>
@@ -12,6 +12,7 @@
 #include "dataplane/ebpf/driver.h"
 #include "dataplane/ebpf/stale_udp.h"
 #include "net/fd.h"
+#include "skeletons/probe.skel.h"
 
 namespace fairlead::dataplane {
 namespace {
@@ -27,6 +28,19 @@ int load_trivial(bpf_prog_type type, bpf_attach_type attach) {
   opts.expected_attach_type = attach;
   net::Fd fd(bpf_prog_load(type, "probe", "GPL", program, 2, &opts));
   return fd ? 0 : errno;
+}
+
+int discard(libbpf_print_level, const char*, va_list) { return 0; }
+
+// An errno; see bpf/probe.bpf.c.
+int load_function_with_pointer() {
+  const auto print = libbpf_set_print(discard);
+  probe_bpf* skeleton = probe_bpf::open_and_load();
+  const int error = errno;
+  libbpf_set_print(print);
+  if (skeleton == nullptr) return error;
+  probe_bpf::destroy(skeleton);
+  return 0;
 }
 
 bool both(bpf_attach_type v4, bpf_attach_type v6, const char* what, const char* cost,
@@ -52,6 +66,12 @@ bool knows_tcx() {
 EbpfSupport probe_ebpf() {
   EbpfSupport support;
   auto& notes = support.notes;
+  const int functions = load_function_with_pointer();
+  support.functions = functions == 0;
+  if (!support.functions) {
+    notes.push_back(cat("no functions that take pointers, which came with Linux 5.12 (",
+                        std::strerror(functions), "): the programs of eBPF mode cannot be loaded"));
+  }
   support.connect = both(BPF_CGROUP_INET4_CONNECT, BPF_CGROUP_INET6_CONNECT, "connect",
                          "sockets are not balanced; only tc is", notes);
   support.sendmsg = both(BPF_CGROUP_UDP4_SENDMSG, BPF_CGROUP_UDP6_SENDMSG, "sendmsg",
@@ -82,6 +102,11 @@ EbpfSupport probe_ebpf() {
         "not ECONNREFUSED");
   }
   return support;
+}
+
+Result<void> can_serve(const EbpfSupport& support) {
+  if (support.functions && (support.connect || support.tc)) return {};
+  return fail(cat("this kernel cannot run eBPF mode: ", join(support.notes, "; ")));
 }
 
 }  // namespace fairlead::dataplane

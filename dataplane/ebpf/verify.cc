@@ -39,6 +39,8 @@ std::string describe(MapId map, const std::string& key) {
       const auto range = as<fl_source_range>(key);
       return cat("source range ", to_text(range), " of service ", range.service);
     }
+    case MapId::maglev:
+      return cat("table of list ", as<uint32_t>(key));
     case MapId::pod_cidrs:
       return cat("pod CIDR ", to_text(as<fl_cidr>(key)));
     case MapId::service_cidrs:
@@ -108,9 +110,9 @@ class Comparison {
 
 Result<std::vector<Drift>> verify_maps(Maps& maps, const ServiceSync& services,
                                        const NodeSync& node, bool repair) {
-  constexpr MapId order[] = {MapId::members,   MapId::source_ranges, MapId::backends,
-                             MapId::pod_cidrs, MapId::service_cidrs, MapId::config,
-                             MapId::addresses, MapId::frontends};
+  constexpr MapId order[] = {MapId::members, MapId::source_ranges, MapId::backends,
+                             MapId::maglev,  MapId::pod_cidrs,     MapId::service_cidrs,
+                             MapId::config,  MapId::addresses,     MapId::frontends};
   std::vector<Drift> drifts;
   for (const MapId map : order) {
     Entries wanted, held;

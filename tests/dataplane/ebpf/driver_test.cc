@@ -97,7 +97,8 @@ TEST_F(EbpfDriverTest, MapsThatBecomeTooSmallSaySo) {
   for (int i = 0; i < 20; ++i) many += cat("ns/s", i, " TCP 10.96.1.", i, ":80 -> 10.1.0.1:1\n");
   ApplyReport report = apply(many);
   ASSERT_EQ(report.errors.size(), 4u);
-  EXPECT_NE(report.errors[0].find("the frontends map is full (16 entries)"), std::string::npos)
+  EXPECT_NE(report.errors[0].find("the frontends map is full (16 entries, --max-services)"),
+            std::string::npos)
       << report.errors[0];
   EXPECT_TRUE(apply(web).ok());
 }

@@ -17,6 +17,7 @@
 #include "dataplane/ebpf/driver.h"
 #include "net/netlink.h"
 #include "net/netns.h"
+#include "tests/dataplane/ebpf/tables.h"
 
 namespace fairlead::dataplane::test {
 
@@ -93,13 +94,5 @@ class Lab {
   Registry registry_;
   net::EventLoop loop_;
 };
-
-// A table of one line a service: "default/web TCP 10.96.0.10:80,node:30080 -> 10.1.0.2:8080,...".
-// Frontends: addresses are ClusterIPs; ext:ADDRESS, lb:ADDRESS, node:PORT, node6:PORT; '!' at the
-// end is policy Local. Backends: `->` with nothing, or "-> drop", for none; '*' at the end is
-// local, '^' local for policy Local only (these come first). Then any of affinity=SECONDS,
-// from=CIDR,CIDR, if-empty=drop and dsr. Other lines are the node's: "node IP", "pods CIDR",
-// "services CIDR", "nodes CIDR", "ports-on IP", "masquerade-all", "no-localhost".
-ServiceTable table_of(const std::string& text);
 
 }  // namespace fairlead::dataplane::test

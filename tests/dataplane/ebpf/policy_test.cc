@@ -5,7 +5,7 @@
 
 #include "base/text.h"
 #include "dataplane/ebpf/cgroup_links.h"
-#include "tests/dataplane/ebpf/lab.h"
+#include "tests/dataplane/ebpf/pods_lab.h"
 #include "tests/dataplane/flow_lab.h"
 
 namespace fairlead::dataplane::test {
@@ -126,63 +126,7 @@ TEST_F(PolicyMatrix, SocketsMeetWhatTheTableSays) {
   check_sockets("node", "10.9.0.1", "fd00:9::1");
 }
 
-// A node with a pod that is seen by tc, and by sockets when it is in the cgroup.
-class Policy : public testing::Test {
- protected:
-  void SetUp() override {
-    REQUIRE_BPF();
-    lab_ = std::make_unique<Lab>();
-    lab_->link("node", "eth0", {"192.0.2.1/24"}, "client", "eth0", {"192.0.2.9/24"});
-    lab_->link("node", "veth-a", {"10.1.1.1/24"}, "a", "eth0", {"10.1.1.2/24"});
-    lab_->link("node", "veth-b", {"10.1.2.1/24"}, "b", "eth0", {"10.1.2.2/24"});
-    lab_->route("a", "0.0.0.0/0", "10.1.1.1");
-    lab_->route("b", "0.0.0.0/0", "10.1.2.1");
-    lab_->route("client", "0.0.0.0/0", "192.0.2.1");
-    lab_->sysctl("node", "net/ipv4/ip_forward", "1");
-    for (const char* name : {"x", "y"}) {
-      const auto port = static_cast<uint16_t>(name[0] == 'x' ? 8001 : 8002);
-      servers_.push_back(std::make_unique<Server>(lab_->netns("a"), name, "10.1.1.2", port));
-    }
-    in_node([&] {
-      driver_ = lab_->driver();
-      ASSERT_TRUE(driver_->start());
-    });
-  }
-  void TearDown() override {
-    if (driver_) in_node([&] { EXPECT_TRUE(driver_->cleanup()); });
-  }
-
-  template <class Body>
-  void in_node(Body body) {
-    auto scope = net::NetnsScope::enter(lab_->netns("node"));
-    body();
-  }
-  void apply(const std::string& more) {
-    in_node([&] {
-      const ApplyReport report =
-          driver_->apply(table_of("node 192.0.2.1\npods 10.1.0.0/16\n" + more), {}, true);
-      EXPECT_TRUE(report.ok()) << report.errors[0];
-    });
-  }
-  // Packets only, or through the socket programs.
-  std::string packets(const char* where, const Dial& request) {
-    return run_in(lab_->netns(where), "", [&] { return dial(request); });
-  }
-  std::string sockets(const char* where, const Dial& request) {
-    return run_in(lab_->netns(where), lab_->cgroup(), [&] { return dial(request); });
-  }
-  static std::set<std::string> servers_in(const std::string& seen) {
-    std::set<std::string> names;
-    for (std::string_view line : split(seen, '\n')) {
-      names.emplace(line.substr(0, line.find(' ')));
-    }
-    return names;
-  }
-
-  std::unique_ptr<Lab> lab_;
-  std::vector<std::unique_ptr<Server>> servers_;
-  std::unique_ptr<Driver> driver_;
-};
+using Policy = PodsTest;
 
 constexpr const char* both = "10.1.1.2:8001,10.1.1.2:8002";
 

@@ -14,7 +14,7 @@
 #include "dataplane/ebpf/pins.h"
 #include "dataplane/ebpf/stale_udp.h"
 #include "dataplane/ebpf/verify.h"
-#include "tests/dataplane/ebpf/lab.h"
+#include "tests/dataplane/ebpf/pods_lab.h"
 
 namespace fairlead::dataplane::test {
 namespace {
@@ -118,44 +118,9 @@ TEST(Conntrack, LiveFlowsAreCounted) {
 
 // --- the driver ---
 
-class Upkeep : public testing::Test {
- protected:
-  void SetUp() override {
-    REQUIRE_BPF();
-    lab_ = std::make_unique<Lab>();
-    lab_->link("node", "veth-a", {"10.1.1.1/24"}, "a", "eth0", {"10.1.1.2/24"});
-    lab_->link("node", "veth-b", {"10.1.2.1/24"}, "b", "eth0", {"10.1.2.2/24"});
-    lab_->route("a", "0.0.0.0/0", "10.1.1.1");
-    lab_->route("b", "0.0.0.0/0", "10.1.2.1");
-    lab_->sysctl("node", "net/ipv4/ip_forward", "1");
-    servers_.push_back(std::make_unique<Server>(lab_->netns("a"), "x", "10.1.1.2", 8001));
-    servers_.push_back(std::make_unique<Server>(lab_->netns("a"), "y", "10.1.1.2", 8002));
-    in_node([&] {
-      driver_ = lab_->driver();
-      ASSERT_TRUE(driver_->start());
-    });
-  }
-  void TearDown() override {
-    if (driver_) in_node([&] { EXPECT_TRUE(driver_->cleanup()); });
-  }
-  template <class Body>
-  void in_node(Body body) {
-    auto scope = net::NetnsScope::enter(lab_->netns("node"));
-    body();
-  }
-  void apply(const std::string& table) {
-    in_node([&] { EXPECT_TRUE(driver_->apply(table_of(table), {}, true).ok()); });
-  }
-  std::string from_b(const std::string& cgroup, const Dial& request) {
-    return run_in(lab_->netns("b"), cgroup, [&] { return dial(request); });
-  }
+using Upkeep = PodsTest;
 
-  std::unique_ptr<Lab> lab_;
-  std::vector<std::unique_ptr<Server>> servers_;
-  std::unique_ptr<Driver> driver_;
-};
-
-constexpr const char* web = "pods 10.1.0.0/16\na/b TCP 10.96.0.1:80 -> 10.1.1.2:8001";
+constexpr const char* web = "a/b TCP 10.96.0.1:80 -> 10.1.1.2:8001";
 const Dial to_web = {"10.96.0.1", 80};
 
 TEST_F(Upkeep, VerifyPutsBackWhatOthersTookAway) {
@@ -175,7 +140,7 @@ TEST_F(Upkeep, VerifyPutsBackWhatOthersTookAway) {
     EXPECT_EQ((*drifts)[1].what,
               cat("the program cgroup_connect4 is not attached to ", lab_->cgroup()));
   });
-  EXPECT_EQ(from_b("", to_web), "ECONNREFUSED") << "the address is known, the port is not";
+  EXPECT_EQ(packets("b", to_web), "ECONNREFUSED") << "the address is known, the port is not";
   in_node([&] {
     const auto repaired = driver_->verify(true);
     ASSERT_TRUE(repaired);
@@ -183,8 +148,8 @@ TEST_F(Upkeep, VerifyPutsBackWhatOthersTookAway) {
     for (const Drift& drift : *repaired) EXPECT_TRUE(drift.repaired) << drift.what;
     EXPECT_EQ(driver_->verify(false)->size(), 0u);
   });
-  EXPECT_EQ(from_b("", to_web), "x 10.1.2.2 from 10.96.0.1:80");
-  EXPECT_EQ(from_b(lab_->cgroup(), to_web), "x 10.1.2.2 from 10.96.0.1:80");
+  EXPECT_EQ(packets("b", to_web), "x 10.1.2.2 from 10.96.0.1:80");
+  EXPECT_EQ(sockets("b", to_web), "x 10.1.2.2 from 10.96.0.1:80");
   in_node([&] { EXPECT_EQ(driver_->kernel_entries({"a", "b"}).size(), 2u); });
 }
 
@@ -220,7 +185,7 @@ TEST_F(Upkeep, RetiresWithoutTouchingWhatIsThere) {
   EXPECT_FALSE(driver_->drained());
   EXPECT_EQ(driver_->dump().find("frontend"), std::string::npos) << driver_->dump();
   EXPECT_EQ(driver_->dump().find("service-cidr"), std::string::npos) << driver_->dump();
-  EXPECT_EQ(from_b(lab_->cgroup(), to_web), from_b("", to_web)) << "nobody translates any more";
+  EXPECT_EQ(sockets("b", to_web), packets("b", to_web)) << "nobody translates any more";
   EXPECT_EQ(exchange(old), "x");
 }
 
