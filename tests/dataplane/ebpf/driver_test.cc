@@ -18,62 +18,10 @@
 #include "dataplane/ebpf/service_sync.h"
 #include "dataplane/ebpf/tc_filters.h"
 #include "dataplane/ebpf/tcx_links.h"
-#include "tests/dataplane/ebpf/lab.h"
+#include "tests/dataplane/ebpf/driver_lab.h"
 
 namespace fairlead::dataplane::test {
 namespace {
-
-constexpr const char* web = "default/web TCP 10.96.0.10:80 -> 10.1.0.1:8080";
-
-class EbpfDriverTest : public testing::Test {
- protected:
-  void SetUp() override {
-    REQUIRE_BPF();
-    lab_ = std::make_unique<Lab>();
-    lab_->link("node", "pods0", {"10.1.0.1/24"}, "pod", "eth0", {"10.1.0.2/24"});
-    lab_->link("node", "other0", {"10.2.0.1/24"}, "other", "eth0", {"10.2.0.2/24"});
-    options_ = lab_->options();
-  }
-  void TearDown() override {
-    if (!lab_) return;
-    auto scope = net::NetnsScope::enter(node());
-    if (!driver_) driver_ = lab_->driver(options_);
-    EXPECT_TRUE(driver_->cleanup());
-  }
-
-  const net::Netns& node() { return lab_->netns("node"); }
-  Result<void> start() {
-    auto scope = net::NetnsScope::enter(node());
-    driver_.reset();
-    driver_ = lab_->driver(options_);
-    return driver_->start();
-  }
-  ApplyReport apply(const std::string& text) {
-    auto scope = net::NetnsScope::enter(node());
-    return driver_->apply(table_of(text), {}, true);
-  }
-  std::string ask(const std::string& cgroup) {
-    return run_in(node(), cgroup, [] { return dial({"10.96.0.10", 80}); });
-  }
-  bool link_has_tc(const std::string& name) { return carriers(name) != ""; }
-  // By what the tc programs sit on the link, and how often when not once: "clsact", "tcx 2".
-  std::string carriers(const std::string& name) {
-    auto scope = net::NetnsScope::enter(node());
-    const int index = net::Netlink::open()->link(name)->index;
-    const int ingress = ebpf::count_tcx(index, true, "tc_ingress"),
-              egress = ebpf::count_tcx(index, false, "tc_egress");
-    std::string text = ebpf::has_tc(index) ? "clsact" : "";
-    if (ingress != egress) return cat(text, "tcx uneven");
-    if (ingress == 0) return text;
-    return cat(text, "tcx", ingress == 1 ? std::string() : cat(" ", ingress));
-  }
-
-  std::unique_ptr<Lab> lab_;
-  EbpfOptions options_;
-  std::unique_ptr<Driver> driver_;
-};
-
-constexpr const char* answered = "web 10.1.0.1 from 10.96.0.10:80";
 
 TEST_F(EbpfDriverTest, MapsOfAnotherSizeAreCopied) {
   Server server(node(), "web", "10.1.0.1", 8080);
@@ -101,6 +49,21 @@ TEST_F(EbpfDriverTest, MapsThatBecomeTooSmallSaySo) {
             std::string::npos)
       << report.errors[0];
   EXPECT_TRUE(apply(web).ok());
+}
+
+TEST_F(EbpfDriverTest, TablesThatDoNotFitMeanARandomChoice) {
+  Server server(node(), "web", "10.1.0.1", 8080);
+  options_.max_maglev = 1;
+  ASSERT_TRUE(start());
+  const ApplyReport report =
+      apply(cat(web, " maglev\nother/web TCP 10.96.0.11:80 -> 10.1.0.1:8080 maglev"));
+  ASSERT_EQ(report.errors.size(), 1u);
+  EXPECT_EQ(report.errors[0],
+            "other/web:p: the maglev map is full (1 entries, --max-maglev); backends are chosen at "
+            "random");
+  EXPECT_EQ(ask(lab_->cgroup()), answered);
+  const auto other = run_in(node(), lab_->cgroup(), [] { return dial({"10.96.0.11", 80}); });
+  EXPECT_EQ(other, "web 10.1.0.1 from 10.96.0.11:80");
 }
 
 // An older program's pins are imitated by renaming ours.
@@ -259,7 +222,7 @@ TEST_F(EbpfDriverTest, KernelMapsBehaveAsTheFakeOnes) {
       for (int b = 0; b < 12; ++b) {
         if (random() % 2) backends += cat(backends.empty() ? "" : ",", "10.1.0.", b + 1, ":80");
       }
-      text += backends + "\n";
+      text += cat(backends, s % 3 == 0 && !backends.empty() ? " maglev" : "", "\n");
     }
     ServiceTable table = table_of(text);
     EXPECT_EQ(on_kernel.apply(table, {}, true).writes, on_fake.apply(table, {}, true).writes);
@@ -276,114 +239,6 @@ TEST_F(EbpfDriverTest, KernelMapsBehaveAsTheFakeOnes) {
   ebpf::WriteOutcome gone = kernel.erase(ebpf::MapId::backends, ebpf::bytes_of(absent));
   EXPECT_EQ(gone.error, 0);
   EXPECT_EQ(gone.done, 10u) << "what is not there counts as erased";
-}
-
-// --- tc flows across changes ---
-
-class FlowTest : public EbpfDriverTest {
- protected:
-  void SetUp() override {
-    EbpfDriverTest::SetUp();
-    if (!lab_) return;
-    lab_->route("pod", "0.0.0.0/0", "10.1.0.1");
-    lab_->route("other", "0.0.0.0/0", "10.2.0.1");
-    lab_->sysctl("node", "net/ipv4/ip_forward", "1");
-    ASSERT_TRUE(start());
-  }
-
-  // A socket of the namespace "other", whose traffic only tc sees.
-  net::Fd dialled(int type, const char* ip, uint16_t port) {
-    auto scope = net::NetnsScope::enter(lab_->netns("other"));
-    net::Fd fd(socket(AF_INET, type | SOCK_CLOEXEC, 0));
-    timeval patience{2, 0};
-    setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    sockaddr_in to{};
-    to.sin_family = AF_INET;
-    to.sin_port = htons(port);
-    to.sin_addr.s_addr = htonl(Ip::parse(ip)->to_v4());
-    EXPECT_EQ(connect(fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof to), 0);
-    return fd;
-  }
-  std::string exchange(const net::Fd& fd) {
-    char answer[100];
-    if (send(fd.get(), "?", 1, MSG_NOSIGNAL) != 1) return strerror(errno);
-    ssize_t got = recv(fd.get(), answer, sizeof answer, 0);
-    if (got <= 0) return got == 0 ? "closed" : strerror(errno);
-    std::string text(answer, static_cast<size_t>(got));
-    return text.substr(0, text.find(' '));
-  }
-};
-
-constexpr const char* one =
-    "node 10.2.0.1\na/tcp TCP 10.96.0.10:80,node:30080 -> 10.1.0.2:1001\n"
-    "a/udp UDP 10.96.0.10:53 -> 10.1.0.2:1001";
-constexpr const char* two =
-    "node 10.2.0.1\na/tcp TCP 10.96.0.10:80,node:30080 -> 10.1.0.2:1002\n"
-    "a/udp UDP 10.96.0.10:53 -> 10.1.0.2:1002";
-
-TEST_F(FlowTest, ConnectionsStayAndDatagramsMoveWhenABackendGoes) {
-  Server first(lab_->netns("pod"), "first", "10.1.0.2", 1001);
-  Server second(lab_->netns("pod"), "second", "10.1.0.2", 1002);
-  ASSERT_TRUE(apply(one).ok());
-  net::Fd tcp = dialled(SOCK_STREAM, "10.96.0.10", 80),
-          port = dialled(SOCK_STREAM, "10.2.0.1", 30080);
-  net::Fd udp = dialled(SOCK_DGRAM, "10.96.0.10", 53);
-  for (const net::Fd* fd : {&tcp, &port, &udp}) EXPECT_EQ(exchange(*fd), "first");
-  ASSERT_TRUE(apply(two).ok());
-  EXPECT_EQ(exchange(tcp), "first");
-  EXPECT_EQ(exchange(port), "first");
-  EXPECT_EQ(exchange(udp), "second");
-  EXPECT_EQ(exchange(dialled(SOCK_STREAM, "10.96.0.10", 80)), "second");
-}
-
-TEST_F(FlowTest, ConnectionsLiveThroughARestartAndAResize) {
-  Server first(lab_->netns("pod"), "first", "10.1.0.2", 1001);
-  ASSERT_TRUE(apply(one).ok());
-  net::Fd tcp = dialled(SOCK_STREAM, "10.96.0.10", 80),
-          port = dialled(SOCK_STREAM, "10.2.0.1", 30080);
-  EXPECT_EQ(exchange(tcp), "first");
-  EXPECT_EQ(exchange(port), "first");
-  driver_.reset();
-  EXPECT_EQ(exchange(tcp), "first");
-  EXPECT_EQ(exchange(port), "first");
-  ASSERT_TRUE(start());
-  EXPECT_EQ(exchange(tcp), "first");
-  options_.max_conntrack = 20000;
-  ASSERT_TRUE(start());
-  EXPECT_EQ(exchange(tcp), "first");
-  EXPECT_EQ(exchange(port), "first");
-}
-
-// Each start is a new generation of marks; the service is gone, the connection is not.
-TEST_F(FlowTest, ConnectionsOutliveTheirServiceAndRestarts) {
-  Server first(lab_->netns("pod"), "first", "10.1.0.2", 1001);
-  ASSERT_TRUE(apply(one).ok());
-  net::Fd tcp = dialled(SOCK_STREAM, "10.96.0.10", 80),
-          port = dialled(SOCK_STREAM, "10.2.0.1", 30080);
-  for (const net::Fd* fd : {&tcp, &port}) EXPECT_EQ(exchange(*fd), "first");
-  ASSERT_TRUE(apply("").ok());
-  for (int i = 0; i < 4; ++i) {
-    ASSERT_TRUE(start());
-    EXPECT_EQ(exchange(tcp), "first") << i;
-    EXPECT_EQ(exchange(port), "first") << i;
-  }
-}
-
-// The new layout's programs know the flows of the old ones, by tc and by socket.
-TEST_F(FlowTest, ConnectionsLiveThroughAnUpgradeToAnotherLayout) {
-  Server first(lab_->netns("pod"), "first", "10.1.0.2", 1001);
-  ASSERT_TRUE(apply(one).ok());
-  net::Fd tcp = dialled(SOCK_STREAM, "10.96.0.10", 80),
-          port = dialled(SOCK_STREAM, "10.2.0.1", 30080),
-          udp = dialled(SOCK_DGRAM, "10.96.0.10", 53);
-  for (const net::Fd* fd : {&tcp, &port, &udp}) EXPECT_EQ(exchange(*fd), "first");
-  driver_.reset();
-  std::string home = lab_->bpffs() + "/fairlead";
-  ASSERT_EQ(rename(cat(home, "/v", int{FL_LAYOUT}).c_str(), (home + "/v0").c_str()), 0);
-  ASSERT_TRUE(start());
-  ASSERT_TRUE(apply(one).ok());
-  EXPECT_NE(access((home + "/v0").c_str(), F_OK), 0);
-  for (const net::Fd* fd : {&tcp, &port, &udp}) EXPECT_EQ(exchange(*fd), "first");
 }
 
 // --- parts ---
