@@ -1,5 +1,8 @@
 #include "net/conntrack.h"
 
+#include <arpa/inet.h>
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_conntrack_tcp.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <linux/netlink.h>
@@ -56,6 +59,30 @@ std::string_view ip_bytes(const Ip& ip) {
   return {reinterpret_cast<const char*>(ip.bytes.data()) + skip, 16 - skip};
 }
 
+void put_tuple(NfMessage& message, uint16_t which, Protocol protocol, const SocketAddress& source,
+               const SocketAddress& destination) {
+  const bool ipv6 = !source.ip.is_v4();
+  const size_t tuple = message.begin(which);
+  const size_t ip = message.begin(CTA_TUPLE_IP);
+  message.put(ipv6 ? CTA_IP_V6_SRC : CTA_IP_V4_SRC, ip_bytes(source.ip));
+  message.put(ipv6 ? CTA_IP_V6_DST : CTA_IP_V4_DST, ip_bytes(destination.ip));
+  message.end(ip);
+  const size_t ports = message.begin(CTA_TUPLE_PROTO);
+  const char number = static_cast<char>(protocol);
+  message.put(CTA_PROTO_NUM, {&number, 1});
+  message.put_u16(CTA_PROTO_SRC_PORT, source.port);
+  message.put_u16(CTA_PROTO_DST_PORT, destination.port);
+  message.end(ports);
+  message.end(tuple);
+}
+
+void put_u32(NfMessage& message, uint16_t type, uint32_t value) {
+  const uint32_t raw = htonl(value);
+  message.put(type, {reinterpret_cast<const char*>(&raw), sizeof raw});
+}
+
+constexpr uint32_t adopted_s = 300;  // with the first packet the kernel's own time begins
+
 class Ctnetlink final : public Conntrack {
  public:
   Result<std::vector<TrackedFlow>> flows(Protocol protocol) override {
@@ -78,18 +105,7 @@ class Ctnetlink final : public Conntrack {
     FL_TRY_VOID(open());
     const bool ipv6 = !flow.source.ip.is_v4();
     NfMessage message(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_DELETE, 0, ipv6 ? AF_INET6 : AF_INET);
-    const size_t tuple = message.begin(CTA_TUPLE_ORIG);
-    const size_t ip = message.begin(CTA_TUPLE_IP);
-    message.put(ipv6 ? CTA_IP_V6_SRC : CTA_IP_V4_SRC, ip_bytes(flow.source.ip));
-    message.put(ipv6 ? CTA_IP_V6_DST : CTA_IP_V4_DST, ip_bytes(flow.destination.ip));
-    message.end(ip);
-    const size_t ports = message.begin(CTA_TUPLE_PROTO);
-    const char number = static_cast<char>(flow.protocol);
-    message.put(CTA_PROTO_NUM, {&number, 1});
-    message.put_u16(CTA_PROTO_SRC_PORT, flow.source.port);
-    message.put_u16(CTA_PROTO_DST_PORT, flow.destination.port);
-    message.end(ports);
-    message.end(tuple);
+    put_tuple(message, CTA_TUPLE_ORIG, flow.protocol, flow.source, flow.destination);
     if (flow.zone != 0) message.put_u16(CTA_ZONE, flow.zone);
     FL_TRY(const int error, socket_->request(message));
     if (error == ENOENT) return false;
@@ -97,6 +113,33 @@ class Ctnetlink final : public Conntrack {
     return fail(cat("conntrack: cannot remove ", flow.source.to_string(), " -> ",
                     flow.destination.to_string(), "/", to_string(flow.protocol), ": ",
                     std::strerror(error)));
+  }
+
+  Result<bool> adopt(const SocketAddress& client, const SocketAddress& server) override {
+    FL_TRY_VOID(open());
+    NfMessage message(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_NEW, NLM_F_CREATE | NLM_F_EXCL,
+                      client.ip.is_v4() ? AF_INET : AF_INET6);
+    put_tuple(message, CTA_TUPLE_ORIG, Protocol::tcp, client, server);
+    put_tuple(message, CTA_TUPLE_REPLY, Protocol::tcp, server, client);
+    put_u32(message, CTA_STATUS, IPS_CONFIRMED | IPS_SEEN_REPLY | IPS_ASSURED);
+    put_u32(message, CTA_TIMEOUT, adopted_s);
+    const size_t info = message.begin(CTA_PROTOINFO);
+    const size_t tcp = message.begin(CTA_PROTOINFO_TCP);
+    const char state = TCP_CONNTRACK_ESTABLISHED;
+    message.put(CTA_PROTOINFO_TCP_STATE, {&state, 1});
+    // The windows that the two sides agreed on are not known: no segment is out of them.
+    constexpr char flags = IP_CT_TCP_FLAG_SACK_PERM | IP_CT_TCP_FLAG_BE_LIBERAL;
+    constexpr char flags_and_mask[] = {flags, flags};
+    for (const uint16_t side : {CTA_PROTOINFO_TCP_FLAGS_ORIGINAL, CTA_PROTOINFO_TCP_FLAGS_REPLY}) {
+      message.put(side, {flags_and_mask, sizeof flags_and_mask});
+    }
+    message.end(tcp);
+    message.end(info);
+    FL_TRY(const int error, socket_->request(message));
+    if (error == EEXIST) return false;
+    if (error == 0) return true;
+    return fail(cat("conntrack: cannot take up ", client.to_string(), " -> ", server.to_string(),
+                    "/TCP: ", std::strerror(error)));
   }
 
  private:
@@ -143,6 +186,11 @@ Result<std::vector<TrackedFlow>> FakeConntrack::flows(Protocol protocol) {
 Result<bool> FakeConntrack::remove(const TrackedFlow& flow) {
   if (!error_.empty()) return fail(error_);
   return flows_.erase(flow) != 0;
+}
+
+Result<bool> FakeConntrack::adopt(const SocketAddress& client, const SocketAddress& server) {
+  if (!error_.empty()) return fail(error_);
+  return flows_.insert({Protocol::tcp, client, server, server, client, 0}).second;
 }
 
 }  // namespace fairlead::net

@@ -1,5 +1,6 @@
 // The kernel's connection tracker (nf_conntrack) of one network namespace: which flows it knows,
-// and forgetting one. For datagram flows that would go to a dead backend for ever.
+// forgetting one and taking one up. For datagram flows that would go to a dead backend for ever,
+// and for connections that somebody else has carried until now.
 #pragma once
 
 #include <memory>
@@ -24,6 +25,11 @@ class Conntrack {
 
   // Forgets it: the next packet of the flow is a new one. False when it was gone already.
   virtual Result<bool> remove(const TrackedFlow& flow) = 0;
+
+  // Takes up a TCP connection that is open and that nobody translates: its packets belong to it
+  // from now on and meet no rule of NAT. Without one it is forgotten after five minutes. False when
+  // the tracker knows it already.
+  virtual Result<bool> adopt(const SocketAddress& client, const SocketAddress& server) = 0;
 };
 
 // Over ctnetlink (linux/netfilter/nfnetlink_conntrack.h). Opens its socket at the first call, in
@@ -35,6 +41,7 @@ class FakeConntrack final : public Conntrack {
  public:
   Result<std::vector<TrackedFlow>> flows(Protocol protocol) override;
   Result<bool> remove(const TrackedFlow& flow) override;
+  Result<bool> adopt(const SocketAddress& client, const SocketAddress& server) override;
 
   void add(const TrackedFlow& flow) { flows_.insert(flow); }
   void fail_with(std::string message) { error_ = std::move(message); }  // "": works again

@@ -1,10 +1,12 @@
 #include "net/conntrack.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include <unistd.h>
 
 #include <cstdlib>
+#include <thread>
 
 #include "base/text.h"
 #include "net/nfnetlink.h"
@@ -125,6 +127,35 @@ TEST(Conntrack, RemovingAFlowThatIsNotThereIsNoError) {
   ASSERT_TRUE(removed) << removed.error().message;
   EXPECT_FALSE(*removed);
   EXPECT_TRUE(conntrack->flows(Protocol::sctp));
+}
+
+void take_up_and_forget() {
+  const auto conntrack = make_conntrack();
+  for (const auto& [client, server] : {std::pair("192.0.2.1:4000", "192.0.2.2:80"),
+                                       std::pair("[2001:db8::1]:4000", "[2001:db8::2]:80")}) {
+    const auto from = *SocketAddress::parse(client), to = *SocketAddress::parse(server);
+    const auto adopted = conntrack->adopt(from, to);
+    ASSERT_TRUE(adopted) << adopted.error().message;
+    EXPECT_TRUE(*adopted);
+    EXPECT_FALSE(*conntrack->adopt(from, to));
+    EXPECT_FALSE(*conntrack->adopt(to, from)) << "its answers";
+    const TrackedFlow flow{Protocol::tcp, from, to, to, from, 0};
+    EXPECT_EQ(*conntrack->flows(Protocol::tcp), std::vector{flow});
+    EXPECT_TRUE(*conntrack->remove(flow));
+  }
+}
+
+TEST(ConntrackOfTheKernel, TakesUpAConnectionOnce) {
+  if (::geteuid() != 0) {
+    const char* ci = std::getenv("CI");
+    ASSERT_FALSE(ci != nullptr && std::string_view(ci) == "true") << "needs root";
+    GTEST_SKIP() << "NOT RUN: needs root";
+  }
+  std::thread([] {  // in a namespace of its own
+    ASSERT_EQ(::unshare(CLONE_NEWNET), 0);
+    take_up_and_forget();
+  })
+      .join();
 }
 
 }  // namespace
