@@ -12,10 +12,6 @@ std::string_view state_of(const Endpoint& endpoint) {
   return endpoint.serving ? "terminating" : "terminating, not serving";
 }
 
-bool usable(const Endpoint& endpoint) {
-  return endpoint.ready || (endpoint.serving && endpoint.terminating);
-}
-
 bool names(const std::vector<std::string>& hints, std::string_view name) {
   return std::find(hints.begin(), hints.end(), name) != hints.end();
 }
@@ -35,7 +31,8 @@ std::string why_not_cluster(const Endpoint& endpoint, const UsableSet& set, cons
 }
 
 std::string why_not_local(const Endpoint& endpoint, const JudgedEndpoint& judged) {
-  if (!judged.local) return endpoint.node_name.empty() ? "on no node" : cat("on ", endpoint.node_name);
+  if (!judged.local)
+    return endpoint.node_name.empty() ? "on no node" : cat("on ", endpoint.node_name);
   return endpoint.ready ? "another mention of it counts" : "ready local ones are there";
 }
 
@@ -81,7 +78,7 @@ struct Judge {
     one.slice = slice.meta.key.name;
     one.node_name = endpoint.node_name.str();
     one.why = state_of(endpoint);
-    if (usable(endpoint)) give_reasons(one, endpoint);
+    if (may_serve(endpoint)) give_reasons(one, endpoint);
     out.push_back(std::move(one));
   }
 
@@ -101,9 +98,9 @@ struct Judge {
 }  // namespace
 
 std::vector<JudgedEndpoint> judge_endpoints(const SliceList& slices, std::string_view port_name,
-                                            Protocol protocol, bool ipv6, const Viewpoint& from) {
-  const UsableSet set = usable_endpoints(slices, port_name, protocol, ipv6, from);
-  Judge judge{slices, set, from};
+                                            Protocol protocol, bool ipv6, const Viewpoint& from,
+                                            const UsableSet& usable) {
+  Judge judge{slices, usable, from};
   for (const auto& slice : slices) {
     if (slice->address_type != (ipv6 ? "IPv6" : "IPv4")) continue;
     bool served = false;

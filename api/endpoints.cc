@@ -30,9 +30,7 @@ struct Candidates {
 void collect(const EndpointSlice& slice, uint16_t port, std::string_view node_name,
              Candidates& into) {
   for (const Endpoint& endpoint : slice.endpoints) {
-    if (endpoint.addresses.empty()) continue;
-    const bool fallback = endpoint.serving && endpoint.terminating;
-    if (!endpoint.ready && !fallback) continue;
+    if (endpoint.addresses.empty() || !may_serve(endpoint)) continue;
     const bool local = !node_name.empty() && endpoint.node_name == node_name;
     (endpoint.ready ? into.ready : into.terminating)
         .push_back({endpoint.addresses.front(), port, &endpoint, local});

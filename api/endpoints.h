@@ -11,6 +11,11 @@
 
 namespace fairlead::api {
 
+// Ready, or serving while it terminates: no other endpoint ever gets traffic.
+inline bool may_serve(const Endpoint& endpoint) {
+  return endpoint.ready || (endpoint.serving && endpoint.terminating);
+}
+
 struct UsableEndpoint {
   Ip ip;
   uint16_t port = 0;
@@ -61,9 +66,10 @@ struct JudgedEndpoint {
   friend bool operator==(const JudgedEndpoint&, const JudgedEndpoint&) = default;
 };
 
-// Every endpoint of the family, in the order of the slices, against what usable_endpoints() gives
-// for the same arguments.
+// Every endpoint of the family, in the order of the slices. REQUIRES: `usable` is what
+// usable_endpoints() gives for the other arguments.
 std::vector<JudgedEndpoint> judge_endpoints(const SliceList& slices, std::string_view port_name,
-                                            Protocol protocol, bool ipv6, const Viewpoint& from);
+                                            Protocol protocol, bool ipv6, const Viewpoint& from,
+                                            const UsableSet& usable);
 
 }  // namespace fairlead::api

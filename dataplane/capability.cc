@@ -39,7 +39,7 @@ constexpr CapabilityRow rows[] = {
      "unallocated service addresses dropped",
      {true, true, true, true, false},
      "their packets leave the node as they are"},
-    {maglev, "Maglev", {false, false, false, true, false}, "backends are chosen at random"},
+    {maglev, "Maglev", {true, false, false, true, false}, "backends are chosen as without it"},
     {dsr, "direct server return", {true, false, false, false, false}, "answers come back by NAT"},
     {live_flows,
      "flows outlive the agent",

@@ -4,22 +4,10 @@
 #include <tuple>
 
 #include "api/endpoints.h"
+#include "base/text.h"
 
 namespace fairlead::dataplane {
 namespace {
-
-// KEP-2447: the label hands the Service to another proxy, or says that nobody shall proxy it.
-bool belongs_to_us(const api::Meta& meta, const NodeConfig& node) {
-  if (meta.labels.contains("service.kubernetes.io/headless")) return false;
-  const auto label = meta.labels.find("service.kubernetes.io/service-proxy-name");
-  return label == meta.labels.end() ? node.proxy_name.empty()
-                                    : !node.proxy_name.empty() && label->second == node.proxy_name;
-}
-
-bool is_proxied(const api::Service& service, const NodeConfig& node) {
-  return service.type != api::ServiceType::external_name && !service.headless &&
-         !service.cluster_ips.empty() && belongs_to_us(service.meta, node);
-}
 
 // An unknown word means what no annotation means: validation has told the user.
 bool annotated(const api::Meta& meta, const std::string& name, std::string_view value) {
@@ -141,11 +129,29 @@ void set_backends(PortRule& rule, const api::UsableSet& usable) {
 
 }  // namespace
 
+std::string why_not_proxied(const api::Service& service, const NodeConfig& node) {
+  if (service.type == api::ServiceType::external_name) return "ExternalName is DNS only";
+  if (service.headless) return "headless: DNS gives the endpoints, nothing is proxied";
+  const auto& labels = service.meta.labels;
+  if (labels.contains("service.kubernetes.io/headless")) {
+    return "label service.kubernetes.io/headless says that nobody shall proxy it";
+  }
+  const auto name = labels.find("service.kubernetes.io/service-proxy-name");
+  if (name != labels.end() && (name->second != node.proxy_name || node.proxy_name.empty())) {
+    return cat("label service.kubernetes.io/service-proxy-name gives it to '", name->second, "'");
+  }
+  if (name == labels.end() && !node.proxy_name.empty()) {
+    return cat("this proxy serves Services with service-proxy-name '", node.proxy_name, "' only");
+  }
+  if (service.cluster_ips.empty()) return "it has no ClusterIP yet";
+  return service.ports.empty() ? "it has no ports" : "";
+}
+
 ServiceEntry compile_service(const api::Snapshot& snapshot, const NodeConfig& node,
                              const api::ObjectKey& key) {
   ServiceEntry entry;
   const auto service = snapshot.find<api::Service>(key);
-  if (service == nullptr || !is_proxied(*service, node)) return entry;
+  if (service == nullptr || !why_not_proxied(*service, node).empty()) return entry;
   const auto slices = snapshot.slices_of(key);
   for (const bool ipv6 : {false, true}) {
     if (!has_family(service->cluster_ips, ipv6)) continue;

@@ -8,6 +8,9 @@
 
 namespace fairlead::dataplane {
 
+// Why this node's proxy leaves the Service alone (KEP-2447 for the labels); "": it serves it.
+std::string why_not_proxied(const api::Service& service, const NodeConfig& node);
+
 // The whole table.
 ServiceTable compile(const api::Snapshot& snapshot, const NodeConfig& node);
 

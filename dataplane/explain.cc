@@ -9,20 +9,24 @@ namespace fairlead::dataplane {
 namespace {
 
 std::string set_text(const NodeConfig& node, const PortRule& rule, const Frontend& frontend,
-                     SourceClass source) {
+                     SourceClass source, std::optional<Mode> mode) {
   const Treatment how = treatment(node, rule, frontend, source);
+  const bool direct = how.direct && (!mode || can(*mode, Capability::dsr));
+  const bool masquerade = how.masquerade || (mode && !can(*mode, Capability::source_address));
   if (how.backends.empty()) return rule.if_empty == NoBackend::reject ? "reject" : "drop";
   const bool local = frontend.local_only &&
                      (frontend.kind == FrontendKind::cluster_ip || source == SourceClass::outside);
   return cat(local ? "local (" : "all (", how.backends.size(), ")",
-             how.masquerade ? ", masquerade" : "");
+             direct       ? ", masquerade here, direct return elsewhere"
+             : masquerade ? ", masquerade"
+                          : "");
 }
 
 FrontendExplanation explain_frontend(const NodeConfig& node, const PortRule& rule,
-                                     const Frontend& frontend) {
-  return {to_text(frontend), set_text(node, rule, frontend, SourceClass::local_pod),
-          set_text(node, rule, frontend, SourceClass::node),
-          set_text(node, rule, frontend, SourceClass::outside)};
+                                     const Frontend& frontend, std::optional<Mode> mode) {
+  return {to_text(frontend), set_text(node, rule, frontend, SourceClass::local_pod, mode),
+          set_text(node, rule, frontend, SourceClass::node, mode),
+          set_text(node, rule, frontend, SourceClass::outside, mode)};
 }
 
 Decision explain_topology(const api::UsableSet& usable, const NodeConfig& node) {
@@ -38,16 +42,23 @@ Decision explain_topology(const api::UsableSet& usable, const NodeConfig& node) 
     case api::Topology::everywhere:
       break;
   }
+  const bool hints = std::any_of(usable.cluster.begin(), usable.cluster.end(), [](const auto& one) {
+    return !one.endpoint->hint_zones.empty() || !one.endpoint->hint_nodes.empty();
+  });
+  if (!hints) return {"topology", "everywhere", "no ready endpoint has hints"};
   return {"topology", "everywhere",
           node.zone.empty() ? "this node has no zone, and no hint names it"
                             : "not every ready endpoint has a hint, or none names this zone"};
 }
 
-Decision explain_choice(const PortRule& rule) {
+Decision explain_choice(const PortRule& rule, std::optional<Mode> mode) {
+  std::string_view why = "the default";
   if (rule.algorithm == Algorithm::maglev) {
-    return {"choice", "Maglev", "annotation fairlead.io/algorithm"};
+    why = mode && !can(*mode, Capability::maglev)
+              ? "annotation fairlead.io/algorithm: the mode lacks Maglev"
+              : "annotation fairlead.io/algorithm: by a hash of the flow";
   }
-  return {"choice", "random", "the default"};
+  return {"choice", std::string(choice_name(rule, mode)), std::string(why)};
 }
 
 Decision explain_affinity(const PortRule& rule) {
@@ -57,8 +68,8 @@ Decision explain_affinity(const PortRule& rule) {
 }
 
 std::vector<Decision> explain_rule(const PortRule& rule, const api::UsableSet& usable,
-                                   const NodeConfig& node) {
-  std::vector<Decision> out = {explain_topology(usable, node), explain_choice(rule),
+                                   const NodeConfig& node, std::optional<Mode> mode) {
+  std::vector<Decision> out = {explain_topology(usable, node), explain_choice(rule, mode),
                                explain_affinity(rule)};
   std::vector<std::string> ranges;
   for (const Cidr& range : rule.source_ranges) ranges.push_back(range.to_string());
@@ -75,27 +86,6 @@ std::vector<Decision> explain_rule(const PortRule& rule, const api::UsableSet& u
   return out;
 }
 
-std::string why_not_served(const api::Snapshot& snapshot, const NodeConfig& node,
-                           const api::ObjectKey& key) {
-  const auto service = snapshot.find<api::Service>(key);
-  if (service == nullptr) return "there is no such Service";
-  if (service->type == api::ServiceType::external_name) return "ExternalName is DNS only";
-  if (service->headless) return "headless: DNS gives the endpoints, nothing is proxied";
-  const auto& labels = service->meta.labels;
-  if (labels.contains("service.kubernetes.io/headless")) {
-    return "label service.kubernetes.io/headless says that nobody shall proxy it";
-  }
-  const auto name = labels.find("service.kubernetes.io/service-proxy-name");
-  if (name != labels.end() && name->second != node.proxy_name) {
-    return cat("label service.kubernetes.io/service-proxy-name gives it to '", name->second, "'");
-  }
-  if (name == labels.end() && !node.proxy_name.empty()) {
-    return cat("this proxy serves Services with service-proxy-name '", node.proxy_name, "' only");
-  }
-  if (service->cluster_ips.empty()) return "it has no ClusterIP yet";
-  return service->ports.empty() ? "it has no ports" : "";
-}
-
 }  // namespace
 
 ServiceExplanation explain_service(const api::Snapshot& snapshot, const ServiceTable& table,
@@ -103,7 +93,9 @@ ServiceExplanation explain_service(const api::Snapshot& snapshot, const ServiceT
   ServiceExplanation out;
   out.key = key;
   if (mode) out.mode = to_string(*mode);
-  out.not_served = why_not_served(snapshot, table.node, key);
+  const auto service = snapshot.find<api::Service>(key);
+  out.not_served =
+      service == nullptr ? "there is no such Service" : why_not_proxied(*service, table.node);
   const auto entry = table.services.find(key);
   if (entry == table.services.end()) return out;
   const auto slices = snapshot.slices_of(key);
@@ -114,15 +106,24 @@ ServiceExplanation explain_service(const api::Snapshot& snapshot, const ServiceT
     port.protocol = rule.protocol;
     port.ipv6 = rule.ipv6;
     for (const Frontend& frontend : rule.frontends) {
-      port.frontends.push_back(explain_frontend(table.node, rule, frontend));
+      port.frontends.push_back(explain_frontend(table.node, rule, frontend, mode));
     }
     const auto usable =
         api::usable_endpoints(slices, rule.port_name, rule.protocol, rule.ipv6, from);
-    port.endpoints = api::judge_endpoints(slices, rule.port_name, rule.protocol, rule.ipv6, from);
-    port.decisions = explain_rule(rule, usable, table.node);
+    port.endpoints =
+        api::judge_endpoints(slices, rule.port_name, rule.protocol, rule.ipv6, from, usable);
+    port.decisions = explain_rule(rule, usable, table.node, mode);
   }
   if (mode) out.lacking = lacking(*mode, key, entry->second);
   return out;
+}
+
+std::string_view choice_name(const PortRule& rule, std::optional<Mode> mode) {
+  if (rule.algorithm == Algorithm::maglev && (!mode || can(*mode, Capability::maglev))) {
+    return "Maglev";
+  }
+  if (mode == Mode::ipvs) return "by the IPVS scheduler";
+  return mode == Mode::userspace ? "round robin" : "random";
 }
 
 std::vector<FlowQuery> flows_to(const ServiceTable& table, const api::ObjectKey& key,

@@ -69,13 +69,19 @@ struct ServiceExplanation {
 ServiceExplanation explain_service(const api::Snapshot& snapshot, const ServiceTable& table,
                                    const api::ObjectKey& key, std::optional<Mode> mode = {});
 
-// The way of one flow, whoever serves it: resolve() with its reasons.
-FlowExplanation explain_flow(const ServiceTable& table, const FlowQuery& query);
+// The way of one flow: resolve() with its reasons, and, with a mode given, what that mode does
+// instead where it lacks something. `mode` and `kernel` of the result are the caller's to fill in.
+FlowExplanation explain_flow(const ServiceTable& table, const FlowQuery& query,
+                             std::optional<Mode> mode = {});
 
 // Flows from `source` to every address and port of the service, NodePorts on the node's first
 // address of the family.
 std::vector<FlowQuery> flows_to(const ServiceTable& table, const api::ObjectKey& key,
                                 const Ip& source);
+
+// How a new flow's endpoint is chosen in this mode: "random", "Maglev", "round robin", "by the IPVS
+// scheduler". Without a mode: as the Service asks.
+std::string_view choice_name(const PortRule& rule, std::optional<Mode> mode);
 
 std::string to_table(const ServiceExplanation& explanation);
 std::string to_table(const FlowExplanation& explanation);

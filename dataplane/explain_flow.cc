@@ -73,47 +73,58 @@ Decision explain_policy(const Frontend& frontend, SourceClass source) {
               source == SourceClass::node ? "the node itself" : "local pods")};
 }
 
+size_t count_of(const FlowResult& result, bool FlowCandidate::* what) {
+  return static_cast<size_t>(std::count_if(result.candidates.begin(), result.candidates.end(),
+                                           [&](const FlowCandidate& one) { return one.*what; }));
+}
+
+Decision explain_external(const Frontend& frontend, bool masquerade) {
+  if (!masquerade) return {"masquerade", "no", "policy Local keeps the client's address"};
+  return {"masquerade", "yes",
+          frontend.local_only ? "the node itself dials from its own address"
+                              : "policy Cluster: the answer must come back through this node"};
+}
+
+// REQUIRES: the mode keeps addresses.
 Decision explain_masquerade(const NodeConfig& node, const PortRule& rule, const Frontend& frontend,
                             SourceClass source, const FlowResult& result) {
-  const size_t count =
-      static_cast<size_t>(std::count_if(result.candidates.begin(), result.candidates.end(),
-                                        [](const FlowCandidate& one) { return one.masquerade; }));
-  if (count != 0 && count != result.candidates.size()) {
+  const size_t all = result.candidates.size();
+  const size_t direct = count_of(result, &FlowCandidate::direct);
+  const size_t count = count_of(result, &FlowCandidate::masquerade);
+  if (direct != 0) {
+    return {"masquerade", direct == all ? "no" : "not on other nodes",
+            "direct return: the answer does not pass this node"};
+  }
+  if (count != 0 && count != all) {
     return {"masquerade", "only to itself", "an endpoint that dials itself must see the node"};
   }
   const bool yes = count != 0;
   if (yes && !treatment(node, rule, frontend, source).masquerade) {
     return {"masquerade", "yes", "the endpoint dials itself"};
   }
-  if (frontend.kind == FrontendKind::cluster_ip) {
-    if (yes) {
-      return {"masquerade", "yes",
-              node.masquerade_all ? "masquerade-all is set" : "the source is no local pod"};
-    }
-    return {"masquerade", "no",
-            source == SourceClass::local_pod ? "the source is a local pod"
-                                             : "no pod network of this family is known"};
-  }
+  if (frontend.kind != FrontendKind::cluster_ip) return explain_external(frontend, yes);
   if (yes) {
     return {"masquerade", "yes",
-            frontend.local_only ? "the node itself dials from its own address"
-                                : "policy Cluster: the answer must come back through this node"};
+            node.masquerade_all ? "masquerade-all is set" : "the source is no local pod"};
   }
-  return {"masquerade", "no", "policy Local keeps the client's address"};
+  return {"masquerade", "no",
+          source == SourceClass::local_pod ? "the source is a local pod"
+                                           : "no pod network of this family is known"};
 }
 
 std::string many(size_t count) {
   return count == 1 ? "the only endpoint" : cat(count, " endpoints");
 }
 
-void explain_choice(FlowExplanation& out, const PortRule& rule) {
+void explain_choice(FlowExplanation& out, const PortRule& rule, std::optional<Mode> mode) {
   if (rule.affinity_timeout_s != 0) {
     out.decisions.push_back({"affinity", cat(rule.affinity_timeout_s, " s"),
                              "an endpoint that this client had before comes first"});
   }
-  const bool maglev = rule.algorithm == Algorithm::maglev;
-  out.decisions.push_back(
-      {"choice", cat(maglev ? "Maglev" : "random"), cat("among ", many(out.candidates.size()))});
+  const std::string_view how = choice_name(rule, mode);
+  out.decisions.push_back({"choice", std::string(how),
+                           cat("among ", many(out.candidates.size()),
+                               how == "Maglev" ? ", by a hash of the flow" : "")});
 }
 
 void explain_nobody(FlowExplanation& out, const ServiceTable& table, const FlowQuery& query) {
@@ -138,7 +149,8 @@ std::string_view outcome_reason(const FlowExplanation& out, const PortRule& rule
 }
 
 void explain_service_flow(FlowExplanation& out, const ServiceTable& table, const FlowQuery& query,
-                          const FlowResult& result, const PortRule& rule) {
+                          const FlowResult& result, const PortRule& rule,
+                          std::optional<Mode> mode) {
   const NodeConfig& node = table.node;
   const SourceClass source = classify_source(node, query.source);
   out.service = cat(result.service.to_string(), ":", result.port_name);
@@ -148,15 +160,21 @@ void explain_service_flow(FlowExplanation& out, const ServiceTable& table, const
   if (out.decisions.back().verdict == "refused") return;
   out.decisions.push_back(explain_policy(result.frontend, source));
   if (result.outcome != FlowOutcome::forward) return;
-  explain_choice(out, rule);
+  explain_choice(out, rule, mode);
+  if (mode && !can(*mode, Capability::source_address)) {
+    out.decisions.push_back({"masquerade", "yes", cat("always in ", to_string(*mode), " mode")});
+    return;
+  }
   out.decisions.push_back(explain_masquerade(node, rule, result.frontend, source, result));
 }
 
 }  // namespace
 
-FlowExplanation explain_flow(const ServiceTable& table, const FlowQuery& query) {
+FlowExplanation explain_flow(const ServiceTable& table, const FlowQuery& query,
+                             std::optional<Mode> mode) {
   const SocketAddress& to = query.destination;
-  const FlowResult result = resolve(table, query.source, to.ip, to.port, query.protocol);
+  FlowResult result = resolve(table, query.source, to.ip, to.port, query.protocol);
+  if (mode) result = served_by(*mode, std::move(result));
   FlowExplanation out;
   out.flow = cat(query.source.to_string(), " -> ", to.to_string(), "/", to_string(query.protocol));
   out.outcome = result.outcome;
@@ -167,7 +185,7 @@ FlowExplanation explain_flow(const ServiceTable& table, const FlowQuery& query) 
     out.decisions.push_back({"outcome", to_text(result), ""});
     return out;
   }
-  explain_service_flow(out, table, query, result, *rule);
+  explain_service_flow(out, table, query, result, *rule, mode);
   out.decisions.push_back(
       {"outcome", to_text(result),
        result.outcome == FlowOutcome::forward ? "" : std::string(outcome_reason(out, *rule))});

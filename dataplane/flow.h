@@ -19,7 +19,7 @@ SourceClass classify_source(const NodeConfig& node, const Ip& source);
 
 enum class FlowOutcome : uint8_t {
   pass,     // no service: the packet goes on untouched
-  forward,  // to one of the candidates, each as likely as the others
+  forward,  // to one of the candidates: each as likely as the others, or as Maglev says
   reject,
   drop,
 };

@@ -20,28 +20,27 @@ zone: b
 services: [10.96.0.0/16]
 )";
 
-constexpr std::string_view objects = R"(
-apiVersion: v1
-kind: Service
-metadata: {namespace: default, name: web, annotations: {fairlead.io/algorithm: maglev}}
-spec:
-  type: LoadBalancer
-  externalTrafficPolicy: Local
-  sessionAffinity: ClientIP
-  loadBalancerSourceRanges: [203.0.113.0/24]
-  clusterIP: 10.96.0.1
-  ports:
-  - {name: http, port: 80, nodePort: 30080}
-status:
-  loadBalancer: {ingress: [{ip: 198.51.100.1}]}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {namespace: default, name: web-1, labels: {kubernetes.io/service-name: web}}
-addressType: IPv4
-ports:
-- {name: http, port: 8080}
-endpoints:
+std::string service(std::string_view meta, std::string_view spec) {
+  return cat("---\napiVersion: v1\nkind: Service\nmetadata: {namespace: default, ", meta,
+             "}\nspec: {", spec, "}\n");
+}
+
+// A slice of default/web; an endpoint a line.
+std::string slice(std::string_view name, std::string_view port, std::string_view endpoints) {
+  return cat("---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n",
+             "metadata: {namespace: default, name: ", name,
+             ", labels: {kubernetes.io/service-name: web}}\n", "addressType: IPv4\nports: [{", port,
+             "}]\nendpoints:", endpoints);
+}
+
+std::string objects() {
+  constexpr std::string_view one_port = "ports: [{name: http, port: 80}]";
+  return service("name: web, annotations: {fairlead.io/algorithm: maglev}",
+                 "type: LoadBalancer, externalTrafficPolicy: Local, sessionAffinity: ClientIP, "
+                 "loadBalancerSourceRanges: [203.0.113.0/24], clusterIP: 10.96.0.1, "
+                 "ports: [{name: http, port: 80, nodePort: 30080}]") +
+         "status: {loadBalancer: {ingress: [{ip: 198.51.100.1}]}}\n" +
+         slice("web-1", "name: http, port: 8080", R"(
 - {addresses: ["10.1.0.5"], nodeName: node-a, hints: {forZones: [{name: a}]}}
 - {addresses: ["10.2.0.5"], nodeName: node-b, hints: {forZones: [{name: b}]}}
 - {addresses: ["10.2.0.7"], nodeName: node-c, conditions: {ready: false}}
@@ -51,47 +50,19 @@ endpoints:
 - addresses: ["10.2.0.9"]
   nodeName: node-c
   conditions: {ready: false, serving: false, terminating: true}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {namespace: default, name: web-2, labels: {kubernetes.io/service-name: web}}
-addressType: IPv4
-ports:
-- {name: http, port: 8080}
-endpoints:
+)") + slice("web-2", "name: http, port: 8080", R"(
 - {addresses: ["10.2.0.5"], nodeName: node-b, hints: {forZones: [{name: b}]}}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {namespace: default, name: web-3, labels: {kubernetes.io/service-name: web}}
-addressType: IPv4
-ports:
-- {name: admin, port: 9000}
-endpoints:
+)") + slice("web-3", "name: admin, port: 9000", R"(
 - {addresses: ["10.2.0.6"], nodeName: node-b}
----
-apiVersion: v1
-kind: Service
-metadata: {namespace: default, name: lonely}
-spec:
-  clusterIP: 10.96.0.2
-  ports: [{name: http, port: 80}]
----
-apiVersion: v1
-kind: Service
-metadata:
-  namespace: default
-  name: foreign
-  labels: {service.kubernetes.io/service-proxy-name: other}
-spec:
-  clusterIP: 10.96.0.3
-  ports: [{name: http, port: 80}]
----
-apiVersion: v1
-kind: Service
-metadata: {namespace: default, name: pods}
-spec: {clusterIP: None, ports: [{name: http, port: 80}]}
-)";
+)") + service("name: lonely", cat("clusterIP: 10.96.0.2, ", one_port)) +
+         service("name: foreign, labels: {service.kubernetes.io/service-proxy-name: other}",
+                 cat("clusterIP: 10.96.0.3, ", one_port)) +
+         service("name: pods", cat("clusterIP: None, ", one_port));
+}
+
+void expect_says(const std::string& text, std::string_view wanted) {
+  EXPECT_NE(text.find(wanted), std::string::npos) << text << "wanted: " << wanted;
+}
 
 struct World {
   std::shared_ptr<const api::Snapshot> snapshot;
@@ -117,9 +88,9 @@ struct World {
 };
 
 TEST(Explain, AServiceWithEveryReason) {
-  EXPECT_EQ(World::make(node_yaml, objects).service("web", Mode::nftables),
+  EXPECT_EQ(World::make(node_yaml, objects()).service("web", Mode::nftables),
             R"(SERVICE default/web, nftables mode
-  default/web:http: no Maglev in nftables mode; backends are chosen at random
+  default/web:http: no Maglev in nftables mode; backends are chosen as without it
 
 PORT http TCP IPv4
   FRONTEND                                  LOCAL POD  THIS NODE            OUTSIDE
@@ -135,7 +106,7 @@ PORT http TCP IPv4
   10.2.0.5:8080  out      out    node-b  web-2  ready; slice web-1 names it already
   10.2.0.6       out      out    node-b  web-3  its slice has no TCP port named 'http'
   topology       zone b          every ready endpoint has zone hints, one names this zone
-  choice         Maglev          annotation fairlead.io/algorithm
+  choice         random          annotation fairlead.io/algorithm: the mode lacks Maglev
   affinity       10800 s         a client address that was here before keeps its endpoint
   source ranges  203.0.113.0/24  for its load balancer addresses only
   no backend     drop            endpoints exist; drop where a policy leaves none of them
@@ -143,34 +114,34 @@ PORT http TCP IPv4
 }
 
 TEST(Explain, AServiceThatIsNotServedSaysWhy) {
-  const World world = World::make(node_yaml, objects);
+  const World world = World::make(node_yaml, objects());
   const std::pair<const char*, std::string_view> cases[] = {
       {"none", "there is no such Service"},
       {"foreign", "service-proxy-name gives it to 'other'"},
       {"pods", "headless: DNS gives the endpoints"},
   };
   for (const auto& [name, want] : cases) {
-    EXPECT_NE(world.service(name).find(want), std::string::npos) << world.service(name);
+    expect_says(world.service(name), want);
   }
-  EXPECT_NE(world.service("lonely").find("no endpoint anywhere can serve"), std::string::npos);
+  expect_says(world.service("lonely"), "no endpoint anywhere can serve");
 }
 
 TEST(Explain, AFlowFromOutsideToAPolicyLocal) {
-  EXPECT_EQ(World::make(node_yaml, objects).flow("203.0.113.7", "192.168.0.1:30080"),
+  EXPECT_EQ(World::make(node_yaml, objects()).flow("203.0.113.7", "192.168.0.1:30080"),
             R"(FLOW 203.0.113.7 -> 192.168.0.1:30080/TCP
   frontend       node-port 30080 local-only  of default/web:http
   source         outside                     neither the node's address nor in its pod networks
   source ranges  not looked at               they guard load balancer addresses only
   policy         Local                       externalTrafficPolicy
   affinity       10800 s                     an endpoint that this client had before comes first
-  choice         Maglev                      among the only endpoint
+  choice         Maglev                      among the only endpoint, by a hash of the flow
   masquerade     no                          policy Local keeps the client's address
   outcome        forward default/web:http to 10.1.0.5:8080
 )");
 }
 
 TEST(Explain, EachDecisionOfAFlowHasItsReason) {
-  const World world = World::make(node_yaml, objects);
+  const World world = World::make(node_yaml, objects());
   struct Case {
     const char* source;
     std::string_view to, want;
@@ -192,9 +163,52 @@ TEST(Explain, EachDecisionOfAFlowHasItsReason) {
       {"10.1.0.9", "10.96.7.7:80", "of the service range 10.96.0.0/16"},
       {"10.1.0.9", "8.8.8.8:53/UDP", "no Service has this address, port and protocol"},
   };
-  for (const Case& c : cases) {
-    const std::string text = world.flow(c.source, c.to);
-    EXPECT_NE(text.find(c.want), std::string::npos) << text << "wanted: " << c.want;
+  for (const Case& c : cases) expect_says(world.flow(c.source, c.to), c.want);
+}
+
+TEST(Explain, DirectReturnIsWhatTheModeCanDo) {
+  const auto file = GoldenFile::read(FAIRLEAD_SOURCE_DIR "/tests/golden/direct_return.txt");
+  ASSERT_TRUE(file);
+  const World world = World::make(file->section("node"), file->section("objects"));
+  const auto flow = [&](const char* source, std::optional<Mode> mode) {
+    return to_table(
+        explain_flow(world.table, {*Ip::parse(source), {*Ip::parse("192.168.0.1"), 30080}}, mode));
+  };
+  struct Case {
+    const char* source;
+    std::optional<Mode> mode;
+    std::string_view want;
+  };
+  const Case cases[] = {
+      {"203.0.113.7", {}, "not on other nodes  direct return: the answer does not pass this node"},
+      {"203.0.113.7", Mode::ebpf, "10.1.0.5:8080 (masquerade), 10.2.0.5:8080 (direct return)"},
+      {"203.0.113.7", Mode::nftables, "10.1.0.5:8080 (masquerade), 10.2.0.5:8080 (masquerade)"},
+      {"203.0.113.7", Mode::nftables, "policy Cluster: the answer must come back through"},
+      {"203.0.113.7", Mode::userspace, "always in userspace mode"},
+      {"10.1.0.9", Mode::ebpf, "policy Cluster: the answer must come back through"},
+  };
+  for (const Case& c : cases) expect_says(flow(c.source, c.mode), c.want);
+  const auto web = [&](Mode mode) {
+    return to_table(explain_service(*world.snapshot, world.table, {"default", "web"}, mode));
+  };
+  expect_says(web(Mode::ebpf), "all (2), masquerade here, direct return elsewhere");
+  EXPECT_EQ(web(Mode::nftables).find("direct return elsewhere"), std::string::npos);
+}
+
+TEST(Explain, TheChoiceIsWhatTheModeDoes) {
+  PortRule plain, hashed;
+  hashed.algorithm = Algorithm::maglev;
+  const std::tuple<std::optional<Mode>, std::string_view, std::string_view> cases[] = {
+      {std::nullopt, "random", "Maglev"},
+      {Mode::ebpf, "random", "Maglev"},
+      {Mode::nftables, "random", "random"},
+      {Mode::iptables, "random", "random"},
+      {Mode::ipvs, "by the IPVS scheduler", "Maglev"},
+      {Mode::userspace, "round robin", "round robin"},
+  };
+  for (const auto& [mode, usual, asked] : cases) {
+    EXPECT_EQ(choice_name(plain, mode), usual);
+    EXPECT_EQ(choice_name(hashed, mode), asked);
   }
 }
 
@@ -207,7 +221,7 @@ TEST(Explain, DestinationsAreParsed) {
 }
 
 TEST(Explain, JsonSaysTheSame) {
-  const World world = World::make(node_yaml, objects);
+  const World world = World::make(node_yaml, objects());
   auto explanation = explain_service(*world.snapshot, world.table, {"default", "web"});
   explanation.kernel = {"a rule"};
   for (const FlowQuery& flow : flows_to(world.table, explanation.key, *Ip::parse("10.1.0.9"))) {
