@@ -195,8 +195,14 @@ Result<void> Proxy::switch_mode(dataplane::Mode mode) {
     retirement_.release(name);
   }
   const MonoTime started = std::chrono::steady_clock::now();
+  if (auto prepared = driver_->prepare_retire(name); !prepared) {
+    log_.warn("open connections may end with the switch", {{"error", prepared.error().message}});
+  }
   auto driver = put_in_place(mode);
-  if (!driver) return fail(cat("still in ", driver_->mode(), " mode"), driver.error());
+  if (!driver) {
+    driver_->stay();
+    return fail(cat("still in ", driver_->mode(), " mode"), driver.error());
+  }
   log_.info("switched the proxy mode", {{"from", driver_->mode()}, {"to", name}});
   auto old = std::exchange(driver_, *std::move(driver));
   status_.mode = name;

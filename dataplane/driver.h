@@ -51,6 +51,14 @@ class Driver {
   // them: for `explain`. Empty: none.
   virtual std::vector<std::string> kernel_entries(const api::ObjectKey& service) const;
 
+  // Another driver is about to be put in place beside this one, and its rules act at once: what
+  // must stand before they do. Then follows retire(), or stay() when nothing came of it.
+  virtual Result<void> prepare_retire(std::string_view successor) {
+    static_cast<void>(successor);
+    return {};
+  }
+  virtual void stay() {}
+
   // Another driver has taken over: no new flow is taken any more, those that are there go on. Then
   // cleanup() once drained(). Where the kernel's own connection tracking carries the flows, as by
   // default here, that is at once.

@@ -1,7 +1,9 @@
 #include "dataplane/userspace/driver.h"
 
 #include "base/text.h"
+#include "dataplane/capability.h"
 #include "dataplane/userspace/forwarder.h"
+#include "dataplane/userspace/handover.h"
 #include "dataplane/userspace/kernel_sync.h"
 #include "dataplane/userspace/wanted.h"
 
@@ -16,11 +18,13 @@ class UserspaceDriver final : public Driver {
                   UserspaceDoors doors)
       : options_(options),
         log_(log.named("userspace")),
+        handover_(std::move(doors.rules), std::move(doors.conntrack)),
         doors_(std::move(doors)),
         metrics_(registry),
         kernel_(*doors_.capture, *doors_.routes) {}
   ~UserspaceDriver() override {
     if (!forwarder_) return;
+    stay();
     if (const auto removed = remove_routes(); !removed) log_.warn(removed.error().message);
   }
 
@@ -33,6 +37,8 @@ class UserspaceDriver final : public Driver {
   Result<void> cleanup() override;
   Result<std::vector<Drift>> verify(bool repair) override;
   std::vector<std::string> kernel_entries(const api::ObjectKey& service) const override;
+  Result<void> prepare_retire(std::string_view successor) override;
+  void stay() override;
   Result<void> retire() override;
   bool drained() const override { return !forwarder_ || forwarder_->flows() == 0; }
 
@@ -45,7 +51,8 @@ class UserspaceDriver final : public Driver {
 
   const UserspaceOptions options_;
   const Log log_;
-  const UserspaceDoors doors_;
+  userspace::Handover handover_;
+  const UserspaceDoors doors_;  // but for what the handover has
   userspace::ForwardingMetrics metrics_;
   bool routes_open_ = false;
   bool retired_ = false;
@@ -76,6 +83,7 @@ Result<void> UserspaceDriver::remove_routes() {
 }
 
 Result<void> UserspaceDriver::start() {
+  FL_TRY_VOID(handover_.end());
   FL_TRY_VOID(open_routes());
   FL_TRY(const auto left, doors_.routes->list());
   if (!left.empty()) {
@@ -149,6 +157,7 @@ std::string UserspaceDriver::dump() const {
 Result<void> UserspaceDriver::cleanup() {
   doors_.capture->detach();
   forwarder_.reset();
+  const auto ended = handover_.end();
   auto removed = remove_routes();
   const auto state = doors_.capture->read();
   if (!state) return std::unexpected(state.error());
@@ -156,7 +165,7 @@ Result<void> UserspaceDriver::cleanup() {
   for (const Ip& ip : state->vips) FL_TRY_VOID(doors_.capture->erase_vip(ip));
   node_.reset();
   retired_ = false;
-  return removed;
+  return removed ? ended : removed;
 }
 
 Result<std::vector<Drift>> UserspaceDriver::verify(bool repair) {
@@ -203,11 +212,24 @@ std::vector<std::string> UserspaceDriver::kernel_entries(const api::ObjectKey& s
   return lines;
 }
 
+// eBPF mode translates in programs of its own, which begin with the first packet of a connection.
+Result<void> UserspaceDriver::prepare_retire(std::string_view successor) {
+  if (!forwarder_ || retired_ || successor == to_string(Mode::ebpf)) return {};
+  const auto tracked = handover_.track();
+  FL_TRY(const size_t adopted, handover_.adopt(forwarder_->connections()));
+  if (adopted != 0) log_.info("open connections are tracked now", {{"connections", adopted}});
+  return tracked;
+}
+
+void UserspaceDriver::stay() {
+  if (const auto ended = handover_.end(); !ended) log_.warn(ended.error().message);
+}
+
 // Connections need their VIP to stay local: the routes go with cleanup().
 Result<void> UserspaceDriver::retire() {
   doors_.capture->detach();
   retired_ = true;
-  return {};
+  return handover_.end();
 }
 
 }  // namespace
@@ -217,7 +239,7 @@ std::unique_ptr<Driver> make_userspace_driver(const UserspaceOptions& options, c
   return make_userspace_driver(
       options, log, registry,
       {userspace::make_kernel_capture(options.max_captured), userspace::make_kernel_routes(),
-       std::make_unique<const RealClock>()});
+       std::make_unique<const RealClock>(), make_nft_runner(), net::make_conntrack()});
 }
 
 std::unique_ptr<Driver> make_userspace_driver(const UserspaceOptions& options, const Log& log,

@@ -9,9 +9,11 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "dataplane/driver.h"
+#include "dataplane/nftables/runner.h"
 #include "dataplane/userspace/capture.h"
 #include "dataplane/userspace/forwarding.h"
 #include "dataplane/userspace/local_routes.h"
+#include "net/conntrack.h"
 
 namespace fairlead::dataplane {
 
@@ -26,11 +28,14 @@ struct UserspaceOptions {
 std::unique_ptr<Driver> make_userspace_driver(const UserspaceOptions& options, const Log& log,
                                               Registry& registry);
 
-// The outside of the driver, for tests.
+// The outside of the driver, for tests. Without `rules` and `conntrack` open connections are not
+// made ready for a mode that translates.
 struct UserspaceDoors {
   std::unique_ptr<userspace::Capture> capture;
   std::unique_ptr<userspace::LocalRoutes> routes;
   std::unique_ptr<const Clock> clock;
+  std::unique_ptr<NftRunner> rules = nullptr;
+  std::unique_ptr<net::Conntrack> conntrack = nullptr;
 };
 std::unique_ptr<Driver> make_userspace_driver(const UserspaceOptions& options, const Log& log,
                                               Registry& registry, UserspaceDoors doors);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <future>
 
 #include "dataplane/userspace/sockets.h"
 #include "dataplane/userspace/tcp_forwarder.h"
@@ -81,6 +82,15 @@ size_t Forwarder::flows() const {
   return static_cast<size_t>(metrics_.connections.value() + metrics_.udp_flows.value());
 }
 
+std::vector<ClientConnection> Forwarder::connections() {
+  std::promise<std::vector<ClientConnection>> answer;
+  auto answered = answer.get_future();
+  loop_.post([this, answer = std::move(answer)]() mutable {
+    answer.set_value(tcp_forwarder_->connections());
+  });
+  return answered.get();
+}
+
 void Forwarder::run() {
   // splice(2) into a socket whose peer has gone would end the process.
   sigset_t pipe;
@@ -90,6 +100,7 @@ void Forwarder::run() {
   Balancer balancer(clock_, limits_.max_clients);
   const Forwarding with{loop_, table_, balancer, clock_, limits_, metrics_};
   TcpForwarder tcp(with, tcp_.get());
+  tcp_forwarder_ = &tcp;
   UdpForwarder udp(with, udp_.get());
   loop_.run();
 }

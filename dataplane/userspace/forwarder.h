@@ -3,12 +3,15 @@
 
 #include <memory>
 #include <thread>
+#include <vector>
 
 #include "base/log.h"
 #include "dataplane/userspace/forwarding.h"
 #include "net/fd.h"
 
 namespace fairlead::dataplane::userspace {
+
+class TcpForwarder;
 
 // Its sockets, also those made later, are in the namespace in which start() was called. Ends all
 // flows with its destruction.
@@ -29,6 +32,8 @@ class Forwarder {
   void publish(std::shared_ptr<const RoutingTable> table) { table_.store(std::move(table)); }
   // Flows under way, TCP and UDP. Thread-safe.
   size_t flows() const;
+  // The TCP connections under way, as the forwarding thread answers: the caller waits for it.
+  std::vector<ClientConnection> connections();
 
  private:
   Forwarder(const ForwardingLimits& limits, const Clock& clock, ForwardingMetrics& metrics);
@@ -40,6 +45,7 @@ class Forwarder {
   PublishedTable table_;
   net::Fd tcp_, udp_;
   net::EventLoop loop_;
+  TcpForwarder* tcp_forwarder_ = nullptr;  // of the thread, and touched only there
   std::thread thread_;
 };
 

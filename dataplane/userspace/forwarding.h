@@ -12,6 +12,12 @@
 
 namespace fairlead::dataplane::userspace {
 
+// The client's side of a TCP connection that is carried.
+struct ClientConnection {
+  SocketAddress client, dialled;
+  friend auto operator<=>(const ClientConnection&, const ClientConnection&) = default;
+};
+
 struct ForwardingLimits {
   size_t max_connections = 16384;
   size_t max_udp_flows = 16384;

@@ -33,7 +33,7 @@ void TcpConnection::begin(std::function<void()> over) {
   over_ = std::move(over);
   // Until the backend answers, the client may only go away.
   watch_client(0);
-  choice_ = with_.balancer.choose(*start_.rule, start_.backends, start_.source);
+  choice_ = with_.balancer.choose(*start_.rule, start_.backends, start_.from.client.ip);
   try_backend();
 }
 
@@ -69,7 +69,7 @@ void TcpConnection::connected() {
   deadline_.reset();
   open_ = true;
   if (attempts_ > 1) {
-    with_.balancer.remember(*start_.rule, start_.source, start_.backends[choice_]);
+    with_.balancer.remember(*start_.rule, start_.from.client.ip, start_.backends[choice_]);
   }
   pump(true, true);
 }

@@ -16,7 +16,7 @@ class TcpConnection {
  public:
   struct Start {
     net::Fd client;
-    Ip source;
+    ClientConnection from;
     std::shared_ptr<const NamedRule> rule;
     std::span<const Backend> backends;  // of that rule, not empty
   };
@@ -27,6 +27,8 @@ class TcpConnection {
 
   // `over` is called once, when all is done, perhaps at once: it may destroy this.
   void begin(std::function<void()> over);
+
+  const ClientConnection& from() const { return start_.from; }
 
  private:
   void try_backend();

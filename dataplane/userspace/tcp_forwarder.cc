@@ -11,6 +11,7 @@ namespace fairlead::dataplane::userspace {
 namespace {
 
 constexpr int accepts_per_turn = 64;
+constexpr int most_turns = 64;  // that many times fill the longest backlog
 // Without file descriptors or memory: connections that end make room.
 constexpr Duration accept_pause = std::chrono::milliseconds(50);
 
@@ -25,26 +26,34 @@ TcpForwarder::TcpForwarder(const Forwarding& with, int listener)
   watch_ = with_.loop.watch(listener, EPOLLIN, [this](uint32_t) { accept_some(); });
 }
 
-void TcpForwarder::accept_some() {
+std::vector<ClientConnection> TcpForwarder::connections() {
+  for (int i = 0; i < most_turns && accept_some(); ++i) continue;
+  std::vector<ClientConnection> out;
+  for (const TcpConnection& one : connections_) out.push_back(one.from());
+  return out;
+}
+
+bool TcpForwarder::accept_some() {
   for (int i = 0; i < accepts_per_turn; ++i) {
     sockaddr_storage peer{};
     socklen_t size = sizeof peer;
     net::Fd client(::accept4(listener_, reinterpret_cast<sockaddr*>(&peer), &size,
                              SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (client) {
-      take(std::move(client), net::from_raw(peer).ip);
+      take(std::move(client), net::from_raw(peer));
       continue;
     }
-    if (errno == EAGAIN) return;
+    if (errno == EAGAIN) return false;
     if (!is_shortage(errno)) continue;  // this connection has gone already
     with_.metrics.refused_limit.add();
     watch_.set_events(0);
     pause_ = with_.loop.after(accept_pause, [this] { watch_.set_events(EPOLLIN); });
-    return;
+    return false;
   }
+  return true;
 }
 
-void TcpForwarder::take(net::Fd client, const Ip& source) {
+void TcpForwarder::take(net::Fd client, const SocketAddress& source) {
   with_.metrics.accepted.add();
   const auto dialled = net::local_address(client.get());
   const auto refuse = [&](Counter& why) {
@@ -55,9 +64,10 @@ void TcpForwarder::take(net::Fd client, const Ip& source) {
     return refuse(with_.metrics.refused_limit);
   }
   const auto table = with_.table.load();
-  const Choice choice = choose_route(*table, source, {*dialled, Protocol::tcp});
+  const Choice choice = choose_route(*table, source.ip, {*dialled, Protocol::tcp});
   if (choice.backends.empty()) return refuse(with_.metrics.refused_policy);
-  TcpConnection::Start start{std::move(client), source, choice.route->rule, choice.backends};
+  TcpConnection::Start start{
+      std::move(client), {source, *dialled}, choice.route->rule, choice.backends};
   const auto place = connections_.emplace(connections_.end(), with_, pipes_, std::move(start));
   place->begin([this, place] { connections_.erase(place); });
 }

@@ -15,9 +15,12 @@ class TcpForwarder {
   TcpForwarder(const TcpForwarder&) = delete;
   TcpForwarder& operator=(const TcpForwarder&) = delete;
 
+  // Those that are carried, with those that wait to be accepted until now.
+  std::vector<ClientConnection> connections();
+
  private:
-  void accept_some();
-  void take(net::Fd client, const Ip& source);
+  bool accept_some();  // whether more may wait
+  void take(net::Fd client, const SocketAddress& source);
 
   const Forwarding& with_;
   const int listener_;

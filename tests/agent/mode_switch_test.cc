@@ -13,7 +13,7 @@ using dataplane::Mode;
 // What all drivers of a test have done, and how they shall behave.
 struct Stage {
   std::vector<std::string> acts;  // "nftables start"
-  std::string fail_start, fail_apply, fail_cleanup;
+  std::string fail_start, fail_apply, fail_cleanup, fail_prepare;
   bool drained = true;
 
   std::string take() {
@@ -38,6 +38,12 @@ class StageDriver final : public dataplane::FakeDriver {
     if (!stage_.fail_apply.empty()) return {.errors = {stage_.fail_apply, "more of it"}};
     return FakeDriver::apply(table, changed, full);
   }
+  Result<void> prepare_retire(std::string_view successor) override {
+    note(cat("prepares for ", successor));
+    if (!stage_.fail_prepare.empty()) return fail(stage_.fail_prepare);
+    return {};
+  }
+  void stay() override { note("stays"); }
   Result<void> retire() override {
     note("retire");
     return {};
@@ -106,7 +112,9 @@ class ModeSwitch : public ::testing::Test {
 TEST_F(ModeSwitch, TheNewModeIsInPlaceBeforeTheOldOneRetires) {
   settle();
   ASSERT_TRUE(proxy_->switch_mode(Mode::nftables));
-  EXPECT_EQ(stage_.take(), "nftables start, nftables apply all, ebpf retire, ebpf cleanup");
+  EXPECT_EQ(
+      stage_.take(),
+      "ebpf prepares for nftables, nftables start, nftables apply all, ebpf retire, ebpf cleanup");
   EXPECT_EQ(proxy_->status().mode, "nftables");
   EXPECT_NE(proxy_->status().why.find("from ebpf"), std::string::npos);
   EXPECT_EQ(kernel().services, proxy_->table().services);
@@ -119,7 +127,8 @@ TEST_F(ModeSwitch, FlowsOfTheOldModeMayEnd) {
   settle();
   stage_.drained = false;
   ASSERT_TRUE(proxy_->switch_mode(Mode::nftables));
-  EXPECT_EQ(stage_.take(), "nftables start, nftables apply all, ebpf retire");
+  EXPECT_EQ(stage_.take(),
+            "ebpf prepares for nftables, nftables start, nftables apply all, ebpf retire");
   ASSERT_EQ(proxy_->retirement().status().size(), 1u);
   EXPECT_NE(proxy_->retirement().status()[0].find("ebpf: until its flows end"), std::string::npos);
   stage_.drained = true;
@@ -144,7 +153,8 @@ TEST_F(ModeSwitch, ThereAndBackWhileTheOldOneDrainsTakesOverLikeARestart) {
   ASSERT_TRUE(proxy_->switch_mode(Mode::nftables));
   stage_.take();
   ASSERT_TRUE(proxy_->switch_mode(Mode::ebpf));
-  EXPECT_EQ(stage_.take(), "ebpf start, ebpf apply all, nftables retire")
+  EXPECT_EQ(stage_.take(),
+            "nftables prepares for ebpf, ebpf start, ebpf apply all, nftables retire")
       << "no cleanup of what ebpf still carries";
   EXPECT_EQ(proxy_->status().mode, "ebpf");
 }
@@ -168,7 +178,8 @@ TEST_F(ModeSwitch, AFailureLeavesTheOldModeAlone) {
   ASSERT_FALSE(failed);
   EXPECT_EQ(failed.error().message,
             "still in ebpf mode: nftables mode cannot start: no such table type");
-  EXPECT_EQ(stage_.take(), "nftables start, nftables cleanup");
+  EXPECT_EQ(stage_.take(),
+            "ebpf prepares for nftables, nftables start, nftables cleanup, ebpf stays");
 
   stage_.fail_start.clear();
   stage_.fail_apply = "the map is full";
@@ -177,12 +188,22 @@ TEST_F(ModeSwitch, AFailureLeavesTheOldModeAlone) {
   EXPECT_EQ(failed.error().message,
             "still in ebpf mode: nftables mode cannot take the table: the map is full (and 1 "
             "more)");
-  EXPECT_EQ(stage_.take(), "nftables start, nftables apply all, nftables cleanup");
+  EXPECT_EQ(stage_.take(),
+            "ebpf prepares for nftables, nftables start, nftables apply all, nftables cleanup, "
+            "ebpf stays");
   EXPECT_EQ(proxy_->status().mode, "ebpf");
 
   stage_.fail_apply.clear();
   update();
   EXPECT_EQ(stage_.take(), "ebpf apply all");
+}
+
+TEST_F(ModeSwitch, ASwitchIsMadeThoughOpenConnectionsMayEnd) {
+  settle();
+  stage_.fail_prepare = "no tracker here";
+  ASSERT_TRUE(proxy_->switch_mode(Mode::nftables));
+  EXPECT_EQ(proxy_->status().mode, "nftables");
+  EXPECT_NE(sink_.text().find("no tracker here"), std::string::npos);
 }
 
 TEST_F(ModeSwitch, AModeThatIsNotBuiltInIsSaidSo) {

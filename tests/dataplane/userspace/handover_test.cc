@@ -1,0 +1,140 @@
+// The handover over doors in memory: what is asked of them, and what happens when they refuse.
+#include "dataplane/userspace/handover.h"
+
+#include <gtest/gtest.h>
+
+#include "base/text.h"
+#include "dataplane/nftables/fake_runner.h"
+#include "dataplane/userspace/driver.h"
+#include "dataplane/userspace/fake_kernel.h"
+
+namespace fairlead::dataplane::userspace {
+namespace {
+
+class HandoverTest : public testing::Test {
+ protected:
+  HandoverTest() {
+    auto rules = std::make_unique<FakeNft>();
+    auto conntrack = std::make_unique<net::FakeConntrack>();
+    rules_ = rules.get();
+    conntrack_ = conntrack.get();
+    handover_ = std::make_unique<Handover>(std::move(rules), std::move(conntrack));
+  }
+  bool tracks() { return (*rules_->read_table(std::string(Handover::table))).has_value(); }
+
+  FakeNft* rules_;
+  net::FakeConntrack* conntrack_;
+  std::unique_ptr<Handover> handover_;
+};
+
+ClientConnection connection(std::string_view client, std::string_view dialled) {
+  return {*SocketAddress::parse(client), *SocketAddress::parse(dialled)};
+}
+
+TEST_F(HandoverTest, ATableStandsFromBeginningToEnd) {
+  EXPECT_TRUE(handover_->end());
+  EXPECT_EQ(rules_->transactions(), 0u) << "nothing to end";
+  ASSERT_TRUE(handover_->track());
+  EXPECT_TRUE(tracks());
+  EXPECT_TRUE(handover_->track()) << "a second time is none";
+  EXPECT_EQ((*rules_->read_table(std::string(Handover::table)))->chains.at("tracked"), 1u);
+  ASSERT_TRUE(handover_->end());
+  EXPECT_FALSE(tracks());
+}
+
+TEST_F(HandoverTest, ConnectionsAreTakenUpOnceAndUntranslated) {
+  const std::vector<ClientConnection> open = {connection("10.1.0.2:4000", "10.96.0.1:80"),
+                                              connection("[fd00::2]:4000", "[fd96::1]:80")};
+  EXPECT_EQ(*handover_->adopt(open), 2u);
+  EXPECT_EQ(*handover_->adopt(open), 0u) << "the tracker knows them";
+  for (const TrackedFlow& flow : conntrack_->all()) {
+    EXPECT_EQ(flow.protocol, Protocol::tcp);
+    EXPECT_EQ(flow.reply_source, flow.destination);
+    EXPECT_EQ(flow.reply_destination, flow.source);
+  }
+}
+
+TEST_F(HandoverTest, RefusalsAreNamed) {
+  rules_->fail_next(1);
+  auto refused = handover_->track();
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("cannot be tracked"), std::string::npos);
+  ASSERT_TRUE(handover_->track());
+  rules_->fail_next(1);
+  refused = handover_->end();
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("fairlead-userspace"), std::string::npos);
+  EXPECT_TRUE(handover_->end());
+  conntrack_->fail_with("no memory");
+  const auto adopted = handover_->adopt(std::vector{connection("10.1.0.2:1", "10.96.0.1:80")});
+  ASSERT_FALSE(adopted);
+  EXPECT_EQ(adopted.error().message, "no memory");
+}
+
+TEST(HandoverWithoutDoors, DoesNothing) {
+  Handover handover(nullptr, nullptr);
+  EXPECT_TRUE(handover.track());
+  EXPECT_EQ(*handover.adopt(std::vector{connection("10.1.0.2:1", "10.96.0.1:80")}), 0u);
+  EXPECT_TRUE(handover.end());
+}
+
+// The driver over doors in memory.
+class DriverHandover : public testing::Test {
+ protected:
+  DriverHandover() {
+    auto rules = std::make_unique<FakeNft>();
+    auto conntrack = std::make_unique<net::FakeConntrack>();
+    rules_ = rules.get();
+    conntrack_ = conntrack.get();
+    driver_ = make_userspace_driver(
+        {}, Log(sink_), registry_,
+        {make_fake_capture(kernel_), make_fake_routes(kernel_), std::make_unique<RealClock>(),
+         std::move(rules), std::move(conntrack)});
+  }
+  bool tracks() { return (*rules_->read_table(std::string(Handover::table))).has_value(); }
+
+  FakeKernel kernel_;
+  MemoryLogSink sink_;
+  Registry registry_;
+  FakeNft* rules_;
+  net::FakeConntrack* conntrack_;
+  std::unique_ptr<Driver> driver_;
+};
+
+TEST_F(DriverHandover, LastsFromThePreparationToTheRetirement) {
+  ASSERT_TRUE(driver_->prepare_retire("nftables"));
+  EXPECT_FALSE(tracks()) << "it carries nothing before its start";
+  ASSERT_TRUE(driver_->start());
+  ASSERT_TRUE(driver_->prepare_retire("ebpf"));
+  EXPECT_FALSE(tracks()) << "that mode does not translate by the tracker";
+  ASSERT_TRUE(driver_->prepare_retire("iptables"));
+  EXPECT_TRUE(tracks());
+  ASSERT_TRUE(driver_->retire());
+  EXPECT_FALSE(tracks());
+}
+
+TEST_F(DriverHandover, EndsWhenTheDriverStays) {
+  ASSERT_TRUE(driver_->start());
+  ASSERT_TRUE(driver_->prepare_retire("nftables"));
+  driver_->stay();
+  EXPECT_FALSE(tracks());
+  rules_->fail_next(1);
+  EXPECT_FALSE(driver_->prepare_retire("nftables"));
+  EXPECT_FALSE(tracks());
+}
+
+TEST_F(DriverHandover, WhatAKilledRunLeftGoesWithTheNextStartOrCleanup) {
+  const std::string left = cat("add table inet ", Handover::table, "\n");
+  ASSERT_TRUE(rules_->tamper(left));
+  ASSERT_TRUE(driver_->start());
+  EXPECT_FALSE(tracks());
+  ASSERT_TRUE(rules_->tamper(left));
+  ASSERT_TRUE(driver_->cleanup());
+  EXPECT_FALSE(tracks());
+  ASSERT_TRUE(rules_->tamper(left));
+  rules_->fail_next(1);
+  EXPECT_FALSE(driver_->cleanup()) << "it is still there";
+}
+
+}  // namespace
+}  // namespace fairlead::dataplane::userspace
