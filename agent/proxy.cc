@@ -222,10 +222,10 @@ dataplane::ServiceExplanation Proxy::explain(
   auto out = dataplane::explain_service(snapshot_, table_, key, mode);
   out.mode = driver_->mode();
   if (source && to) {
-    out.flows.push_back(dataplane::explain_flow(table_, {*source, to->first, to->second}));
+    out.flows.push_back(dataplane::explain_flow(table_, {*source, to->first, to->second}, mode));
   } else if (source) {
     for (const auto& flow : dataplane::flows_to(table_, key, *source)) {
-      out.flows.push_back(dataplane::explain_flow(table_, flow));
+      out.flows.push_back(dataplane::explain_flow(table_, flow, mode));
     }
   }
   out.kernel = driver_->kernel_entries(key);
@@ -233,7 +233,7 @@ dataplane::ServiceExplanation Proxy::explain(
 }
 
 dataplane::FlowExplanation Proxy::explain(const dataplane::FlowQuery& flow) const {
-  auto out = dataplane::explain_flow(table_, flow);
+  auto out = dataplane::explain_flow(table_, flow, dataplane::parse_mode(driver_->mode()));
   out.mode = driver_->mode();
   const auto served = dataplane::resolve(table_, flow.source, flow.destination.ip,
                                          flow.destination.port, flow.protocol);
