@@ -4,8 +4,6 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <map>
-#include <thread>
 
 #include "net/socket.h"
 #include "tests/net/netns_rig.h"
@@ -15,13 +13,6 @@ namespace {
 
 Ip ip(std::string_view text) { return *Ip::parse(text); }
 
-std::map<std::string, LinkInfo> by_name(Netlink& netlink) {
-  std::map<std::string, LinkInfo> found;
-  const auto links = netlink.links();
-  for (const LinkInfo& link : *links) found[link.name] = link;
-  return found;
-}
-
 bool has_address(Netlink& netlink, const std::string& link, const Ip& address, int bits) {
   const int index = netlink.link(link).value().index;
   const auto addresses = netlink.addresses();
@@ -30,12 +21,6 @@ bool has_address(Netlink& netlink, const std::string& link, const Ip& address, i
   }
   return false;
 }
-
-#define ASSERT_OK(expression)                                        \
-  do {                                                               \
-    const auto ok_result = (expression);                             \
-    ASSERT_TRUE(ok_result.has_value()) << ok_result.error().message; \
-  } while (false)
 
 TEST(Netlink, NewNamespaceHasOnlyLoopbackAndItIsUp) {
   NEED_NAMESPACES();
@@ -196,168 +181,6 @@ TEST(Netlink, ErrorsNameTheLinkAndTheReason) {
     EXPECT_NE(row.result.error().message.find(row.part), std::string::npos)
         << row.result.error().message;
   }
-}
-
-class MonitorRig {
- public:
-  void open() {
-    auto opened = LinkMonitor::open(loop, [this](LinkMonitor::Event event, const LinkInfo& link) {
-      const char* word = event == LinkMonitor::Event::added     ? "+"
-                         : event == LinkMonitor::Event::changed ? "~"
-                                                                : "-";
-      log.push_back(cat(word, link.name, link.up ? " up" : ""));
-      if (on_event) on_event();
-    });
-    ASSERT_TRUE(opened.has_value()) << opened.error().message;
-    monitor = std::move(*opened);
-  }
-  bool wait_for(const std::string& line) {
-    for (int i = 0; i < 300; ++i) {
-      if (std::ranges::find(log, line) != log.end()) return true;
-      loop.run_once(std::chrono::milliseconds(10));
-    }
-    return false;
-  }
-
-  EventLoop loop;
-  std::unique_ptr<LinkMonitor> monitor;
-  std::vector<std::string> log;
-  std::function<void()> on_event;
-};
-
-TEST(LinkMonitor, ReportsWhatIsThereAndWhatChanges) {
-  NEED_NAMESPACES();
-  TestNetns space("a");
-  const auto scope = NetnsScope::enter(*space.netns);
-  auto netlink = Netlink::open().value();
-  ASSERT_OK(netlink.add_bridge("before"));
-  MonitorRig rig;
-  rig.open();
-  EXPECT_TRUE(rig.log.empty()) << "callbacks come from the loop";
-  EXPECT_TRUE(rig.wait_for("+lo up"));
-  EXPECT_TRUE(rig.wait_for("+before"));
-  ASSERT_OK(netlink.add_bridge("after"));
-  EXPECT_TRUE(rig.wait_for("+after"));
-  ASSERT_OK(netlink.set_up("after"));
-  EXPECT_TRUE(rig.wait_for("~after up"));
-  ASSERT_OK(netlink.delete_link("after"));
-  EXPECT_TRUE(rig.wait_for("-after") || rig.wait_for("-after up"));
-  EXPECT_EQ(std::ranges::count(rig.log, "+after"), 1);
-}
-
-TEST(LinkMonitor, SeesBridgePortsAsChangesNotAsRemovals) {
-  NEED_NAMESPACES();
-  TestNetns space("a");
-  const auto scope = NetnsScope::enter(*space.netns);
-  auto netlink = Netlink::open().value();
-  ASSERT_OK(netlink.add_bridge("br0"));
-  ASSERT_OK(netlink.add_veth("port", "far"));
-  MonitorRig rig;
-  rig.open();
-  ASSERT_TRUE(rig.wait_for("+port"));
-  ASSERT_OK(netlink.set_master("port", "br0"));
-  ASSERT_TRUE(rig.wait_for("~port"));
-  ASSERT_OK(netlink.set_master("port", ""));
-  ASSERT_OK(netlink.add_bridge("last"));
-  ASSERT_TRUE(rig.wait_for("+last"));
-  EXPECT_EQ(std::ranges::count(rig.log, "-port"), 0);
-  EXPECT_EQ(std::ranges::count(rig.log, "+port"), 1);
-}
-
-TEST(LinkMonitor, CatchesUpAfterLostNotifications) {
-  NEED_NAMESPACES();
-  TestNetns space("a");
-  const auto scope = NetnsScope::enter(*space.netns);
-  auto netlink = Netlink::open().value();
-  ASSERT_OK(netlink.add_bridge("gone"));
-  MonitorRig rig;
-  rig.open();
-  ASSERT_TRUE(rig.wait_for("+gone"));
-  // Far more notifications than the socket's buffer holds, while nobody reads.
-  for (uint32_t i = 0; i < 600; ++i) ASSERT_OK(netlink.set_mtu("lo", 30'000 + i));
-  ASSERT_OK(netlink.delete_link("gone"));
-  ASSERT_OK(netlink.add_bridge("final"));
-  EXPECT_TRUE(rig.wait_for("+final"));
-  EXPECT_TRUE(rig.wait_for("-gone"));
-  EXPECT_LT(rig.log.size(), 600u);
-  EXPECT_EQ(std::ranges::count(rig.log, "-gone"), 1);
-}
-
-TEST(LinkMonitor, MayBeDestroyedInItsCallback) {
-  NEED_NAMESPACES();
-  TestNetns space("a");
-  const auto scope = NetnsScope::enter(*space.netns);
-  auto netlink = Netlink::open().value();
-  ASSERT_OK(netlink.add_bridge("one"));
-  MonitorRig rig;
-  rig.open();
-  rig.on_event = [&] { rig.monitor.reset(); };
-  for (int i = 0; i < 10; ++i) rig.loop.run_once(std::chrono::milliseconds(1));
-  EXPECT_EQ(rig.log.size(), 1u);
-}
-
-TEST(Netns, NamesAreListedAndRemoved) {
-  NEED_NAMESPACES();
-  const std::string name = cat("fltest-", ::getpid(), "-named");
-  ASSERT_OK(Netns::create(name));
-  EXPECT_TRUE(Netns::exists(name));
-  const auto names = Netns::names();
-  EXPECT_NE(std::ranges::find(names, name), names.end());
-  EXPECT_FALSE(Netns::create(name).has_value()) << "the name is taken";
-  EXPECT_TRUE(Netns::open(name).has_value());
-  ASSERT_OK(Netns::remove(name));
-  ASSERT_OK(Netns::remove(name));
-  EXPECT_FALSE(Netns::exists(name));
-  EXPECT_FALSE(Netns::open(name).has_value());
-}
-
-TEST(Netns, BadNamesAreRefused) {
-  for (const std::string name : {"", ".", "..", "a/b", "-x", ".x", "a b", "x\n"}) {
-    const auto result = Netns::create(name);
-    ASSERT_FALSE(result.has_value()) << name;
-    EXPECT_NE(result.error().message.find("network namespace name"), std::string::npos);
-    EXPECT_FALSE(Netns::open(name).has_value());
-    EXPECT_FALSE(Netns::remove(name).has_value());
-  }
-  EXPECT_FALSE(Netns::create(std::string(64, 'a')).has_value());
-}
-
-TEST(Netns, ScopeSwitchesOnlyTheCallingThreadAndBack) {
-  NEED_NAMESPACES();
-  TestNetns space("a");
-  auto inside = [] {
-    auto netlink = Netlink::open().value();
-    return by_name(netlink).contains("mark0");
-  };
-  {
-    const auto scope = NetnsScope::enter(*space.netns);
-    ASSERT_TRUE(scope.has_value());
-    auto netlink = Netlink::open().value();
-    ASSERT_OK(netlink.add_bridge("mark0"));
-    EXPECT_TRUE(inside());
-    bool other = true;
-    std::thread([&] {
-      // A new thread starts in its creator's namespace; one that was there before would not.
-      const auto home = NetnsScope::enter(*space.netns);
-      other = inside();
-    }).join();
-    EXPECT_TRUE(other);
-  }
-  EXPECT_FALSE(inside());
-}
-
-TEST(Netns, SysctlsBelongToTheNamespace) {
-  NEED_NAMESPACES();
-  TestNetns space("a");
-  const auto scope = NetnsScope::enter(*space.netns);
-  ASSERT_OK(write_sysctl("net/ipv4/ip_forward", "1"));
-  EXPECT_EQ(read_sysctl("net/ipv4/ip_forward").value(), "1");
-  ASSERT_OK(write_sysctl("net/ipv4/ip_forward", "0"));
-  EXPECT_EQ(read_sysctl("net/ipv4/ip_forward").value(), "0");
-  EXPECT_FALSE(write_sysctl("net/ipv4/ip_forward", "many").has_value());
-  EXPECT_FALSE(write_sysctl("net/no/such", "1").has_value());
-  EXPECT_FALSE(write_sysctl("../etc/passwd", "1").has_value());
-  EXPECT_FALSE(read_sysctl("").has_value());
 }
 
 constexpr uint8_t our_routes = 146, their_routes = 147;

@@ -6,9 +6,11 @@
 
 #include <cstdlib>
 #include <iostream>
+#include <map>
 #include <string>
 
 #include "base/text.h"
+#include "net/netlink.h"
 #include "net/netns.h"
 
 namespace fairlead::net {
@@ -37,5 +39,18 @@ inline bool can_make_namespaces() {
 
 #define NEED_NAMESPACES() \
   if (!can_make_namespaces()) GTEST_SKIP() << "no network namespaces on this machine"
+
+inline std::map<std::string, LinkInfo> by_name(Netlink& netlink) {
+  std::map<std::string, LinkInfo> found;
+  const auto links = netlink.links();
+  for (const LinkInfo& link : *links) found[link.name] = link;
+  return found;
+}
+
+#define ASSERT_OK(expression)                                        \
+  do {                                                               \
+    const auto ok_result = (expression);                             \
+    ASSERT_TRUE(ok_result.has_value()) << ok_result.error().message; \
+  } while (false)
 
 }  // namespace fairlead::net
