@@ -49,6 +49,23 @@ std::optional<int> read_messages(std::string_view received, uint32_t sequence,
   return ended;
 }
 
+struct Attribute {
+  uint16_t type;
+  std::string_view bytes;
+};
+
+// Takes the first one off the front; nothing at the end and where one is cut off.
+std::optional<Attribute> take_attribute(std::string_view& attributes) {
+  nlattr header;
+  if (attributes.size() < sizeof header) return std::nullopt;
+  std::memcpy(&header, attributes.data(), sizeof header);
+  if (header.nla_len < sizeof header || header.nla_len > attributes.size()) return std::nullopt;
+  const Attribute first{static_cast<uint16_t>(header.nla_type & NLA_TYPE_MASK),
+                        attributes.substr(sizeof header, header.nla_len - sizeof header)};
+  attributes.remove_prefix(std::min<size_t>(NLA_ALIGN(header.nla_len), attributes.size()));
+  return first;
+}
+
 }  // namespace
 
 NfMessage::NfMessage(uint8_t subsystem, uint8_t type, uint16_t flags, uint8_t family) {
@@ -133,25 +150,14 @@ Result<int> Nfnetlink::request(NfMessage& message, const Answer& answer) {
 
 void for_each_attribute(std::string_view attributes,
                         const std::function<void(uint16_t, std::string_view)>& visit) {
-  while (attributes.size() >= sizeof(nlattr)) {
-    nlattr header;
-    std::memcpy(&header, attributes.data(), sizeof header);
-    if (header.nla_len < sizeof header || header.nla_len > attributes.size()) return;
-    visit(header.nla_type & NLA_TYPE_MASK,
-          attributes.substr(sizeof header, header.nla_len - sizeof header));
-    attributes.remove_prefix(std::min<size_t>(NLA_ALIGN(header.nla_len), attributes.size()));
+  while (const auto attribute = take_attribute(attributes)) {
+    visit(attribute->type, attribute->bytes);
   }
 }
 
 std::optional<std::string_view> find_attribute(std::string_view attributes, uint16_t type) {
-  while (attributes.size() >= sizeof(nlattr)) {
-    nlattr header;
-    std::memcpy(&header, attributes.data(), sizeof header);
-    if (header.nla_len < sizeof header || header.nla_len > attributes.size()) break;
-    if ((header.nla_type & NLA_TYPE_MASK) == type) {
-      return attributes.substr(sizeof header, header.nla_len - sizeof header);
-    }
-    attributes.remove_prefix(std::min<size_t>(NLA_ALIGN(header.nla_len), attributes.size()));
+  while (const auto attribute = take_attribute(attributes)) {
+    if (attribute->type == type) return attribute->bytes;
   }
   return std::nullopt;
 }
