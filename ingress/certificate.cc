@@ -1,37 +1,21 @@
 #include "ingress/certificate.h"
 
 #include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 
 #include "base/text.h"
+#include "net/openssl_handles.h"
 
 namespace fairlead::ingress {
 namespace {
 
-template <auto Free>
-struct Deleter {
-  template <class T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
-using BioPtr = std::unique_ptr<BIO, Deleter<BIO_free>>;
-using X509Ptr = std::unique_ptr<X509, Deleter<X509_free>>;
-using KeyPtr = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
+using net::KeyPtr;
+using net::X509Ptr;
+
+void free_names(GENERAL_NAMES* names) { GENERAL_NAMES_free(names); }
+using NamesPtr = std::unique_ptr<GENERAL_NAMES, net::OpensslFree<free_names>>;
 
 void free_chain(STACK_OF(X509) * chain) { sk_X509_pop_free(chain, X509_free); }
-void free_names(GENERAL_NAMES* names) { GENERAL_NAMES_free(names); }
-using ChainPtr = std::unique_ptr<STACK_OF(X509), Deleter<free_chain>>;
-using NamesPtr = std::unique_ptr<GENERAL_NAMES, Deleter<free_names>>;
-
-// A key with a password is an error, not a question on the terminal.
-int no_password(char*, int, int, void*) { return -1; }
-
-BioPtr bio_of(std::string_view text) {
-  return BioPtr(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
-}
+using ChainPtr = std::unique_ptr<STACK_OF(X509), net::OpensslFree<free_chain>>;
 
 std::vector<std::string> names_of(X509* leaf) {
   std::vector<std::string> out;
@@ -66,26 +50,12 @@ Result<std::shared_ptr<const Certificate>> Certificate::parse(std::string_view c
                                                               std::string_view key_pem,
                                                               std::string source) {
   auto parts = std::make_unique<Parts>();
-  const BioPtr certificates = bio_of(certificate_pem);
-  const BioPtr key = bio_of(key_pem);
-  parts->leaf.reset(PEM_read_bio_X509(certificates.get(), nullptr, no_password, nullptr));
-  if (parts->leaf == nullptr) {
-    ERR_clear_error();
-    return fail("tls.crt has no PEM certificate that can be read");
+  FL_TRY(auto certificates, net::read_certificates(certificate_pem, "tls.crt"));
+  parts->leaf = std::move(certificates[0]);
+  for (size_t i = 1; i < certificates.size(); ++i) {
+    sk_X509_push(parts->chain.get(), certificates[i].release());
   }
-  while (X509* next = PEM_read_bio_X509(certificates.get(), nullptr, no_password, nullptr)) {
-    sk_X509_push(parts->chain.get(), next);
-  }
-  const unsigned long end = ERR_peek_last_error();
-  ERR_clear_error();
-  if (ERR_GET_REASON(end) != PEM_R_NO_START_LINE) {
-    return fail("tls.crt has a chain certificate that cannot be read");
-  }
-  parts->key.reset(PEM_read_bio_PrivateKey(key.get(), nullptr, no_password, nullptr));
-  if (parts->key == nullptr) {
-    ERR_clear_error();
-    return fail("tls.key has no PEM private key that can be read (it must have no password)");
-  }
+  FL_TRY(parts->key, net::read_key(key_pem, "tls.key"));
   if (X509_check_private_key(parts->leaf.get(), parts->key.get()) != 1) {
     ERR_clear_error();
     return fail("tls.key is not the key of the first certificate in tls.crt");

@@ -1,4 +1,4 @@
-// Owners of OpenSSL objects, for the .cc files of this room.
+// Owners of OpenSSL objects and PEM text, for the .cc files of this room and of ingress.
 #pragma once
 
 #include <openssl/bio.h>
@@ -33,7 +33,8 @@ using SslContextPtr = std::unique_ptr<SSL_CTX, OpensslFree<SSL_CTX_free>>;
 // texts: they never hold key material.
 std::string openssl_error();
 
-// `what` names the input in errors ("server certificate").
+// `what` names the input in errors ("server certificate"). Certificates: at least one, in the order
+// of the text. A key that is encrypted is an error.
 Result<std::vector<X509Ptr>> read_certificates(std::string_view pem, std::string_view what);
 Result<KeyPtr> read_key(std::string_view pem, std::string_view what);
 
