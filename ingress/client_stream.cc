@@ -20,6 +20,12 @@ Io io_of(ssize_t result) {
 
 }  // namespace
 
+Gather::Gather(std::string_view first, std::string_view second) {
+  for (const std::string_view part : {first, second}) {
+    if (!part.empty()) parts_[count_++] = {const_cast<char*>(part.data()), part.size()};
+  }
+}
+
 Io read_socket(int fd, std::span<char> into) {
   ssize_t result;
   do {

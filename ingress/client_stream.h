@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <span>
+#include <string_view>
 
 #include "net/fd.h"
 
@@ -16,6 +17,19 @@ struct Io {
   enum class State { ok, again, end, error };
   State state = State::again;
   size_t bytes = 0;  // ok: at least one
+};
+
+// Two pieces that go out in one write; empty ones are left out.
+class Gather {
+ public:
+  Gather(std::string_view first, std::string_view second);
+  bool empty() const { return count_ == 0; }
+  const iovec* parts() const { return parts_; }
+  int count() const { return count_; }
+
+ private:
+  iovec parts_[2];
+  int count_ = 0;
 };
 
 // recv and sendmsg with the errno that matter told apart; used for both sides.

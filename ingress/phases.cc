@@ -211,14 +211,10 @@ void Connection::pump_request() {
       return;
     }
     if (x_.upstream_deaf) in_.sent(in_.ready().size());
-    const std::string_view parts[] = {head_out_.ready(), in_.ready()};
-    if (parts[0].empty() && parts[1].empty()) break;
-    iovec vectors[2];
-    int count = 0;
-    for (const std::string_view part : parts) {
-      if (!part.empty()) vectors[count++] = {const_cast<char*>(part.data()), part.size()};
-    }
-    const Io io = write_socket(upstream_->fd(), vectors, count);
+    const size_t head = head_out_.ready().size();
+    const Gather bytes(head_out_.ready(), in_.ready());
+    if (bytes.empty()) break;
+    const Io io = write_socket(upstream_->fd(), bytes.parts(), bytes.count());
     if (io.state == Io::State::again) {
       upstream_blocked_ = true;
       return;
@@ -226,11 +222,11 @@ void Connection::pump_request() {
     if (io.state != Io::State::ok) {
       // An answer may still come, or wait to be read; the read side decides.
       x_.upstream_deaf = true;
-      head_out_.sent(parts[0].size());
+      head_out_.sent(head);
       continue;
     }
     x_.sent_upstream += io.bytes;
-    const size_t of_head = std::min(io.bytes, parts[0].size());
+    const size_t of_head = std::min(io.bytes, head);
     head_out_.sent(of_head);
     in_.sent(io.bytes - of_head);
     progress();
@@ -334,14 +330,10 @@ void Connection::pump_response() {
       abort_response("malformed chunked response body");
       return;
     }
-    const std::string_view parts[] = {pending_.ready(), back_.ready()};
-    if (parts[0].empty() && parts[1].empty()) break;
-    iovec vectors[2];
-    int count = 0;
-    for (const std::string_view part : parts) {
-      if (!part.empty()) vectors[count++] = {const_cast<char*>(part.data()), part.size()};
-    }
-    const Io io = client_.write(vectors, count);
+    const size_t head = pending_.ready().size();
+    const Gather bytes(pending_.ready(), back_.ready());
+    if (bytes.empty()) break;
+    const Io io = client_.write(bytes.parts(), bytes.count());
     if (io.state == Io::State::again) {
       client_blocked_ = true;
       return;
@@ -352,7 +344,7 @@ void Connection::pump_response() {
     }
     x_.response_started = true;
     x_.bytes_sent += io.bytes;
-    const size_t of_head = std::min(io.bytes, parts[0].size());
+    const size_t of_head = std::min(io.bytes, head);
     pending_.sent(of_head);
     back_.sent(io.bytes - of_head);
     progress();
