@@ -3,13 +3,11 @@
 #include <unistd.h>
 
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 
 #include "agent/drivers.h"
 #include "agent/host_settings.h"
+#include "base/file.h"
 #include "dns/corefile.h"
-#include "watch/kubeconfig.h"
 
 namespace fairlead::agent {
 namespace {
@@ -18,12 +16,6 @@ std::string host_name() {
   char name[256] = {};
   gethostname(name, sizeof name - 1);
   return name;
-}
-
-Result<std::string> read_file(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return fail(cat(path, ": cannot be read: ", std::strerror(errno)));
-  return std::string((std::istreambuf_iterator<char>(in)), {});
 }
 
 int64_t ms_since(MonoTime then) {
@@ -69,13 +61,16 @@ Agent::Agent(AgentConfig config, std::string version, const Log& log)
 
 Agent::~Agent() = default;
 
+// The kernel last of all that can fail: an agent that cannot start, or finds another one on its
+// ports, has touched nothing.
 Result<void> Agent::start() {
-  FL_TRY_VOID(apply_host_settings(config_));
-  FL_TRY_VOID(start_proxy());
+  FL_TRY_VOID(find_source());
+  FL_TRY_VOID(start_endpoints());
   FL_TRY_VOID(start_dns());
   FL_TRY_VOID(start_ingress());
-  FL_TRY_VOID(start_endpoints());
-  FL_TRY_VOID(start_feed());
+  FL_TRY_VOID(apply_host_settings(config_));
+  FL_TRY_VOID(start_proxy());
+  start_feed();
   log_.info("started", {{"node", node_name_}, {"version", version_}});
   return {};
 }
@@ -96,7 +91,11 @@ Result<void> Agent::start_proxy() {
   proxy_ = std::make_unique<Proxy>(loop_, config_, node_name_, std::move(driver), why, log_,
                                    registry_, make);
   if (auto started = proxy_->start(); !started) {
-    return fail(cat("--proxy-mode ", proxy_->status().mode), started.error());
+    const std::string_view hint =
+        geteuid() == 0 ? ""
+                       : "\nThe service proxy needs root, or the capabilities in deploy/README.md; "
+                         "--proxy-mode none does without";
+    return fail(cat("--proxy-mode ", proxy_->status().mode, ": ", started.error().message, hint));
   }
   return {};
 }
@@ -105,7 +104,9 @@ Result<void> Agent::start_dns() {
   if (!config_.dns) return {};
   std::string text(dns::default_corefile());
   if (!config_.corefile.empty()) {
-    FL_TRY(text, read_file(config_.corefile));
+    auto read = read_file(config_.corefile);
+    if (!read) return fail("--corefile", read.error());
+    text = *std::move(read);
   }
   const std::string name = config_.corefile.empty() ? "built-in Corefile" : config_.corefile;
   FL_TRY(auto corefile, dns::parse_corefile(text, name));
@@ -135,27 +136,33 @@ Result<void> Agent::start_ingress() {
   return ingress_->start();
 }
 
-Result<void> Agent::start_feed() {
-  const auto sink = [this](std::shared_ptr<const api::Snapshot> snapshot,
-                           const api::Changes& changes) { on_tick(std::move(snapshot), changes); };
+Result<void> Agent::find_source() {
   if (!config_.manifests.empty()) {
-    if (!std::filesystem::is_directory(config_.manifests)) {
-      return fail(cat("--manifests ", config_.manifests, ": is not a folder"));
-    }
-    feed_ = watch::make_directory_feed(loop_, config_.manifests, {}, log_.named("feed"), sink);
-    return {};
+    if (std::filesystem::is_directory(config_.manifests)) return {};
+    return fail(cat("--manifests ", config_.manifests, ": is not a folder"));
   }
   auto access =
       config_.kubeconfig.empty() ? watch::in_cluster() : watch::load_kubeconfig(config_.kubeconfig);
   if (!access) {
+    if (!config_.kubeconfig.empty()) return fail("--kubeconfig", access.error());
     return fail(cat(access.error().message,
                     ". Name a source of cluster state: --kubeconfig FILE or --manifests DIR"));
   }
-  watch::FeedOptions options = feed_options();
-  options.token_file = access->token_file;
-  feed_ = watch::make_api_feed(loop_, access->target, access->headers, std::move(options),
-                               log_.named("feed"), registry_, sink);
+  api_ = *std::move(access);
   return {};
+}
+
+void Agent::start_feed() {
+  const auto sink = [this](std::shared_ptr<const api::Snapshot> snapshot,
+                           const api::Changes& changes) { on_tick(std::move(snapshot), changes); };
+  if (!config_.manifests.empty()) {
+    feed_ = watch::make_directory_feed(loop_, config_.manifests, {}, log_.named("feed"), sink);
+    return;
+  }
+  watch::FeedOptions options = feed_options();
+  options.token_file = api_.token_file;
+  feed_ = watch::make_api_feed(loop_, api_.target, api_.headers, std::move(options),
+                               log_.named("feed"), registry_, sink);
 }
 
 // Only what is served here: the pods of a large cluster are most of its bytes.

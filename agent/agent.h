@@ -15,6 +15,7 @@
 #include "net/event_loop.h"
 #include "net/http_server.h"
 #include "watch/feed.h"
+#include "watch/kubeconfig.h"
 
 namespace fairlead::agent {
 
@@ -25,7 +26,7 @@ class Agent {
   Agent(AgentConfig config, std::string version, const Log& log);
   ~Agent();
 
-  // Takes over the kernel state of an earlier run, binds every socket, starts the feed. An error
+  // Binds every socket, takes over the kernel state of an earlier run, starts the feed. An error
   // names the setting that is to blame.
   Result<void> start();
   // Until stop(). Kernel state stays: a restart or an upgrade disturbs no connection.
@@ -36,10 +37,11 @@ class Agent {
   net::EventLoop& loop() { return loop_; }
 
  private:
+  Result<void> find_source();
   Result<void> start_proxy();
   Result<void> start_dns();
   Result<void> start_ingress();
-  Result<void> start_feed();
+  void start_feed();
   watch::FeedOptions feed_options() const;
   Result<void> start_endpoints();
   void on_tick(std::shared_ptr<const api::Snapshot> snapshot, const api::Changes& changes);
@@ -71,6 +73,7 @@ class Agent {
   net::EventLoop loop_;
   Counter &healthz_ok_, &healthz_failed_, &livez_ok_, &livez_failed_;
   std::string proxy_off_why_;
+  watch::ApiAccess api_;     // unset when a folder is the source
   bool needs_pods_ = false;  // the Corefile asks for `pods verified`
   std::unique_ptr<Proxy> proxy_;
   std::unique_ptr<dns::Server> dns_;

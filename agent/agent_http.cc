@@ -29,8 +29,8 @@ HttpResponse health_answer(const ProxyHealth& health, bool with_node, bool ok) {
 
 Result<api::ObjectKey> parse_service(const std::string& text) {
   const size_t slash = text.find('/');
-  if (text.empty() || slash == text.size() - 1 || slash == 0) {
-    return fail(cat("'", text, "': expected NAMESPACE/NAME"));
+  if (text.empty() || slash == text.size() - 1 || slash == 0 || slash != text.rfind('/')) {
+    return fail(cat("'", text, "': expected NAMESPACE/NAME, or the NAME of a Service in default"));
   }
   if (slash == text.npos) return api::ObjectKey{"default", text};
   return api::ObjectKey{text.substr(0, slash), text.substr(slash + 1)};
@@ -189,6 +189,9 @@ HttpResponse Agent::get_explain(const HttpRequest& request) {
   const auto arguments = ExplainArguments::parse(request);
   if (!arguments) return bad_request(arguments.error().message);
   if (arguments->service) {
+    if (auto there = proxy_->expect_service(*arguments->service); !there) {
+      return HttpResponse::text(404, there.error().message + "\n");
+    }
     return explained(request, proxy_->explain(*arguments->service, arguments->from, arguments->to));
   }
   return explained(request, proxy_->explain(dataplane::FlowQuery{

@@ -1,5 +1,7 @@
 #include "agent/proxy.h"
 
+#include <algorithm>
+
 #include "dataplane/compile.h"
 
 namespace fairlead::agent {
@@ -157,13 +159,14 @@ void Proxy::clean_leftovers() {
     const auto other = make_(mode);
     if (other == nullptr) continue;
     if (auto cleaned = other->cleanup(); !cleaned) {
-      log_.info("could not look for what another mode left behind",
-                {{"mode", name}, {"error", cleaned.error().message}});
+      // Where a mode cannot run it has left nothing: a kernel without IPVS says so at each start.
+      log_.debug("could not look for what another mode left behind",
+                 {{"mode", name}, {"error", cleaned.error().message}});
     }
   }
 }
 
-Result<std::unique_ptr<dataplane::Driver>> Proxy::put_in_place(dataplane::Mode mode) {
+Result<Proxy::InPlace> Proxy::put_in_place(dataplane::Mode mode) {
   const std::string_view name = to_string(mode);
   auto driver = make_ ? make_(mode) : nullptr;
   if (driver == nullptr) return fail(cat(name, ": this program was built without it"));
@@ -172,14 +175,14 @@ Result<std::unique_ptr<dataplane::Driver>> Proxy::put_in_place(dataplane::Mode m
     if (auto cleaned = driver->cleanup(); !cleaned) log_.warn(cleaned.error().message);
     return fail(cat(name, " mode cannot start"), started.error());
   }
-  const auto report = driver->apply(table_, {}, true);
+  auto report = driver->apply(table_, {}, true);
   if (!report.ok()) {
     if (auto cleaned = driver->cleanup(); !cleaned) log_.warn(cleaned.error().message);
     return fail(cat(name, " mode cannot take the table: ", report.errors.front(),
                     report.errors.size() > 1 ? cat(" (and ", report.errors.size() - 1, " more)")
                                              : std::string()));
   }
-  return driver;
+  return InPlace{std::move(driver), std::move(report)};
 }
 
 Result<void> Proxy::switch_mode(dataplane::Mode mode) {
@@ -198,21 +201,34 @@ Result<void> Proxy::switch_mode(dataplane::Mode mode) {
   if (auto prepared = driver_->prepare_retire(name); !prepared) {
     log_.warn("open connections may end with the switch", {{"error", prepared.error().message}});
   }
-  auto driver = put_in_place(mode);
-  if (!driver) {
+  auto next = put_in_place(mode);
+  if (!next) {
     driver_->stay();
-    return fail(cat("still in ", driver_->mode(), " mode"), driver.error());
+    return fail(cat("still in ", driver_->mode(), " mode"), next.error());
   }
   log_.info("switched the proxy mode", {{"from", driver_->mode()}, {"to", name}});
-  auto old = std::exchange(driver_, *std::move(driver));
+  auto old = std::exchange(driver_, std::move(next->driver));
   status_.mode = name;
   status_.why = cat("switched to at run time from ", old->mode(), "; a restart goes back to ",
                     format_setting(config_.proxy_mode));
   lacking_.clear();
   note_lacking({}, true);
-  finish({}, started, true);
+  finish(std::move(next->report), started, true);
   retirement_.add(std::move(old));
   return {};
+}
+
+Result<void> Proxy::expect_service(const api::ObjectKey& key) const {
+  if (snapshot_.find<api::Service>(key) != nullptr) return {};
+  if (!status_.applied) return fail("nothing is known of the cluster yet: see fairlead status");
+  std::vector<std::string> others;
+  snapshot_.each<api::Service>([&](const api::Service& service) {
+    const api::ObjectKey& other = service.meta.key;
+    if (other.name == key.name) others.push_back(other.to_string());
+  });
+  std::sort(others.begin(), others.end());
+  return fail(cat("there is no Service ", key.to_string(),
+                  others.empty() ? "" : "; of this name there is ", join(others, ", ")));
 }
 
 dataplane::ServiceExplanation Proxy::explain(

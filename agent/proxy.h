@@ -59,6 +59,9 @@ class Proxy {
   // Compares the kernel with the table now.
   Result<std::vector<dataplane::Drift>> verify(bool repair) { return verifier_.run(repair); }
 
+  // An error that says where else Services of this name are.
+  Result<void> expect_service(const api::ObjectKey& key) const;
+
   // With flows from `source`, if any: to `to`, or to all that the Service has.
   dataplane::ServiceExplanation explain(
       const api::ObjectKey& key, const std::optional<Ip>& source,
@@ -82,7 +85,11 @@ class Proxy {
   void finish(dataplane::ApplyReport report, MonoTime started, bool full);
   void up_to_date();
   void clean_leftovers();
-  Result<std::unique_ptr<dataplane::Driver>> put_in_place(dataplane::Mode mode);
+  struct InPlace {
+    std::unique_ptr<dataplane::Driver> driver;
+    dataplane::ApplyReport report;
+  };
+  Result<InPlace> put_in_place(dataplane::Mode mode);
 
   net::EventLoop& loop_;
   const AgentConfig& config_;

@@ -155,8 +155,13 @@ TEST_F(AgentOnManifests, StartErrorsNameTheSetting) {
   };
   const Case cases[] = {
       {[](AgentConfig& c) { c.manifests = "/nonexistent"; }, "--manifests /nonexistent"},
-      {[](AgentConfig& c) { c.manifests.clear(), c.kubeconfig = "/nonexistent"; }, "/nonexistent"},
-      {[](AgentConfig& c) { c.dns = true, c.corefile = "/nonexistent"; }, "/nonexistent"},
+      {[](AgentConfig& c) { c.manifests.clear(), c.kubeconfig = "/nonexistent"; },
+       "--kubeconfig: /nonexistent: cannot be read"},
+      {[](AgentConfig& c) { c.manifests.clear(); }, "Name a source of cluster state"},
+      {[](AgentConfig& c) { c.dns = true, c.corefile = "/nonexistent"; },
+       "--corefile: /nonexistent: cannot be read"},
+      {[](AgentConfig& c) { c.dns = true, c.corefile = "/tmp"; },
+       "--corefile: /tmp: cannot be read: Is a directory"},
       {[](AgentConfig& c) { c.healthz_listen = {*Ip::parse("192.0.2.1"), 1}; }, "--healthz-listen"},
       {[](AgentConfig& c) { c.sysctls = {{"net.none.such", "1"}}; }, "--sysctls net.none.such"},
       {[](AgentConfig& c) { c.socket = "/proc/none/agent.sock"; }, "--socket"},
@@ -168,6 +173,33 @@ TEST_F(AgentOnManifests, StartErrorsNameTheSetting) {
     const auto started = start();
     ASSERT_FALSE(started) << c.want;
     EXPECT_NE(started.error().message.find(c.want), std::string::npos) << started.error().message;
+    agent_.reset();
+  }
+}
+
+// Whoever mistypes a setting, or starts a second agent, must not have changed the kernel by that.
+TEST_F(AgentOnManifests, WhatCanFailBeforeTheKernelFailsBeforeTheKernel) {
+  net::EventLoop loop;
+  net::HttpServer other(loop, Log(sink_), [](net::HttpRequest, std::unique_ptr<net::Responder>) {});
+  const auto taken = other.listen({Ip::v4(0x7f000001), 0});
+  ASSERT_TRUE(taken);
+  const std::pair<std::function<void(AgentConfig&)>, std::string_view> cases[] = {
+      {[](AgentConfig& c) { c.manifests = "/nonexistent"; }, "--manifests"},
+      {[&](AgentConfig& c) { c.healthz_listen = *taken; }, "--healthz-listen"},
+      {[&](AgentConfig& c) { c.ingress_http = {*taken}; }, "http"},
+      {[](AgentConfig& c) { c.dns = true, c.corefile = "/nonexistent"; }, "--corefile"},
+      {[](AgentConfig&) {}, "--proxy-mode ebpf"},  // and so it would have failed there
+  };
+  config_.proxy_mode = ProxyMode::ebpf;
+  config_.cgroup = folder_ + "/no-cgroup";
+  config_.bpffs = folder_ + "/no-bpffs";
+  const AgentConfig good = config_;
+  for (const auto& [spoil, want] : cases) {
+    config_ = good;
+    spoil(config_);
+    const auto started = start();
+    ASSERT_FALSE(started) << want;
+    EXPECT_NE(started.error().message.find(want), std::string::npos) << started.error().message;
     agent_.reset();
   }
 }

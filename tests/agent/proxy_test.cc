@@ -189,6 +189,20 @@ TEST_F(ProxyTest, ExplainsWithTheKernelsEntries) {
   EXPECT_TRUE(nobody.kernel.empty());
 }
 
+TEST_F(ProxyTest, NamesServicesThatMayHaveBeenMeant) {
+  start<dataplane::FakeDriver>();
+  EXPECT_EQ(proxy_->expect_service({"default", "web"}).error().message,
+            "nothing is known of the cluster yet: see fairlead status");
+  update();
+  const api::ObjectKey& key = proxy_->table().services.begin()->first;
+  EXPECT_TRUE(proxy_->expect_service(key));
+  EXPECT_EQ(
+      proxy_->expect_service({"elsewhere", key.name}).error().message,
+      cat("there is no Service elsewhere/", key.name, "; of this name there is ", key.to_string()));
+  EXPECT_EQ(proxy_->expect_service({"default", "none"}).error().message,
+            "there is no Service default/none");
+}
+
 TEST_F(ProxyTest, VerifiesOnlyWhatIsInSync) {
   FaultyDriver& driver = start<FaultyDriver>();
   EXPECT_FALSE(proxy_->verify(false)) << "no table yet";
