@@ -1,11 +1,28 @@
 #include "cli/agent_client.h"
 
+#include <sys/stat.h>
+
 #include <CLI/CLI.hpp>
+#include <cerrno>
 
 #include "agent/config.h"
 #include "net/http_client.h"
 
 namespace fairlead::cli {
+namespace {
+
+// What to do about an agent that did not answer.
+std::string_view advice(const std::string& socket) {
+  struct stat info{};
+  if (::stat(socket.c_str(), &info) == 0) {
+    return "Only root and the agent's own user may ask, and only while it runs.";
+  }
+  if (errno == EACCES) return "Only root may look there.";
+  return "Is the agent running? Its socket is set by --socket, there and here; in a lab, run "
+         "`fairlead lab status`.";
+}
+
+}  // namespace
 
 Result<net::HttpResponse> ask_agent(const std::string& socket, const std::string& method,
                                     const std::string& target, Duration timeout) {
@@ -16,8 +33,7 @@ Result<net::HttpResponse> ask_agent(const std::string& socket, const std::string
   request.target = target;
   auto response = net::fetch(to, std::move(request), timeout);
   if (!response) {
-    return fail(cat(response.error().message,
-                    "\nIs the agent running? Its socket is set by --socket, there and here."));
+    return fail(cat("the agent does not answer: ", response.error().message, "\n", advice(socket)));
   }
   return response;
 }

@@ -4,15 +4,14 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
-#include <fstream>
 #include <functional>
-#include <iterator>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "agent/option.h"
+#include "base/file.h"
 
 namespace fairlead::cli {
 
@@ -29,6 +28,7 @@ class Flags {
   // Values land in this object: it must outlive the parsing.
   void add_to(CLI::App& app, const std::string& file_flag = "--config") {
     const Config defaults;
+    file_flag_ = file_flag;
     app.add_option(file_flag, file_, "YAML file with any of these settings, as 'name: value'")
         ->type_name("FILE");
     for (const auto& row : rows_) {
@@ -47,14 +47,13 @@ class Flags {
   Result<Config> read() const {
     Config config;
     if (!file_.empty()) {
-      std::ifstream in(file_, std::ios::binary);
-      if (!in) return fail(cat("--config ", file_, ": cannot be read"));
-      const std::string text((std::istreambuf_iterator<char>(in)), {});
+      const auto text = read_file(file_);
+      if (!text) return fail(file_flag_, text.error());
       bool done = false;
       if (other_file_) {
-        FL_TRY(done, other_file_(config, text, file_));
+        FL_TRY(done, other_file_(config, *text, file_));
       }
-      if (!done) FL_TRY_VOID(agent::apply_file(config, rows_, text, file_));
+      if (!done) FL_TRY_VOID(agent::apply_file(config, rows_, *text, file_));
     }
     for (const auto& row : rows_) {
       const std::string& text = values_.at(std::string(row.name));
@@ -67,7 +66,7 @@ class Flags {
  private:
   std::vector<agent::Option<Config>> rows_;
   OtherFile other_file_;
-  std::string file_;
+  std::string file_flag_, file_;
   std::map<std::string, std::string> values_;
   std::map<std::string, CLI::Option*> given_;
 };

@@ -1,7 +1,10 @@
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
 
+#include "agent/option.h"
 #include "cli/commands.h"
 
 namespace {
@@ -19,13 +22,25 @@ constexpr const char* examples =
     "  fairlead explain service default/web             why it behaves as it does\n"
     "  fairlead validate examples/                      check manifests before applying them\n";
 
+// "'agnet' is not a command: did you mean 'agent'?"; "" when the first word is one, or none. CLI11
+// would only say that there is none.
+std::string wrong_command(const CLI::App& app, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') return {};
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
+  const std::string word = argv[1];
+  if (std::find(names.begin(), names.end(), word) != names.end()) return {};
+  return fairlead::cat("'", word, "' is not a command",
+                       fairlead::agent::nearest_name(word, {names.begin(), names.end()}));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
   CLI::App app{description, "fairlead"};
-  app.footer(examples);
   app.require_subcommand(1);
+  app.set_version_flag("--version", "fairlead " + fairlead::cli::version());
   fairlead::cli::Action action;
   fairlead::cli::add_up(app, action);
   fairlead::cli::add_agent(app, action);
@@ -38,6 +53,11 @@ int main(int argc, char** argv) {
   fairlead::cli::add_validate(app, action);
   fairlead::cli::add_version(app, action);
   fairlead::cli::add_echo(app, action);
+  app.footer(examples);  // now: commands have none, or one of their own
+  if (const std::string wrong = wrong_command(app, argc, argv); !wrong.empty()) {
+    std::fprintf(stderr, "%s\nRun with --help for more information.\n", wrong.c_str());
+    return 2;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

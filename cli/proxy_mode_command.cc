@@ -40,6 +40,7 @@ void add_proxy_mode(CLI::App& app, Action& action) {
   add("get", "print the mode");
   const auto [set, arguments] = add("set", "put another mode in place, without losing a flow");
   set->add_option("mode", arguments->mode, "ebpf, nftables, iptables, ipvs or userspace")
+      ->check(CLI::IsMember({"ebpf", "nftables", "iptables", "ipvs", "userspace"}))
       ->required();
   set->footer(
       "\nThe new mode takes all new flows at once; open ones end where they began, then the old\n"

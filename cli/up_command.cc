@@ -1,7 +1,9 @@
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "agent/agent.h"
 #include "agent/kube_proxy_config.h"
@@ -39,11 +41,14 @@ json::value node_object(const std::string& name, const std::vector<Ip>& ips) {
   for (const Ip& ip : ips) {
     addresses.push_back({{"type", "InternalIP"}, {"address", ip.to_string()}});
   }
+  const std::string cores = cat(std::max(std::thread::hardware_concurrency(), 1u));
   return {{"apiVersion", "v1"},
           {"kind", "Node"},
           {"metadata", {{"name", name}, {"labels", {{"kubernetes.io/hostname", name}}}}},
           {"status",
            {{"addresses", std::move(addresses)},
+            {"capacity", {{"cpu", cores}}},
+            {"allocatable", {{"cpu", cores}}},
             {"conditions", json::array{{{"type", "Ready"}, {"status", "True"}}}}}}};
 }
 

@@ -9,15 +9,18 @@ namespace fairlead::cli {
 namespace {
 
 int check_corefile(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return report_failure("validate", path + ": cannot be read");
-  const std::string text((std::istreambuf_iterator<char>(in)), {});
-  if (const auto corefile = dns::parse_corefile(text, path); !corefile) {
+  const auto text = read_file(path);
+  if (!text) return report_failure("validate", text.error().message);
+  if (const auto corefile = dns::parse_corefile(*text, path); !corefile) {
     std::fprintf(stderr, "%s\n", corefile.error().message.c_str());
     return 1;
   }
   std::printf("%s: ok\n", path.c_str());
   return 0;
+}
+
+std::string many(size_t count, std::string_view what) {
+  return cat(count, ' ', what, count == 1 ? "" : "s");
 }
 
 int check_manifests(const std::vector<std::string>& paths) {
@@ -27,7 +30,8 @@ int check_manifests(const std::vector<std::string>& paths) {
   for (const auto& problem : manifests.problems) {
     std::fprintf(stderr, "%s%s\n", problem.warning ? "warning: " : "", problem.to_string().c_str());
   }
-  std::printf("%zu objects, %zu problems\n", manifests.objects.size(), manifests.problems.size());
+  std::printf("%s, %s\n", many(manifests.objects.size(), "object").c_str(),
+              many(manifests.problems.size(), "problem").c_str());
   return manifests.ok() ? 0 : 1;
 }
 

@@ -46,7 +46,7 @@ Result<ProcessId> FakeLabHost::spawn(const ProcessSpec& spec) {
     return std::unexpected(recorded.error());
   }
   const int pid = 1000 + static_cast<int>(calls.size());
-  running.push_back(pid);
+  if (spec.name != ends_at_once) running.push_back(pid);
   return ProcessId{pid, 1};
 }
 

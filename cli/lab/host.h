@@ -63,6 +63,7 @@ class FakeLabHost final : public LabHost {
 
   std::vector<std::string> calls;    // in order, as text
   std::string fail_at;               // a call whose text contains this fails
+  std::string ends_at_once;          // the process of this name
   std::vector<std::string> present;  // namespaces that exist
   std::vector<int> running;          // pids
 

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/file.h"
 #include "base/text.h"
 #include "cli/api_client.h"
 #include "cli/lab/objects.h"
@@ -16,6 +17,8 @@ namespace fairlead::cli {
 namespace {
 
 constexpr Duration ready_timeout = std::chrono::seconds(30);
+constexpr Duration ready_poll = std::chrono::milliseconds(500);
+constexpr size_t max_log_bytes = 64 * 1024 * 1024;
 constexpr int end_wait_ms = 8000;
 
 // No `forward`: a lab has no uplink, so names that are not the cluster's are refused at once.
@@ -44,6 +47,13 @@ Result<void> write_text(const std::string& path, const std::string& text) {
   out << text;
   if (!out.flush()) return fail(cat(path, ": ", std::strerror(errno)));
   return {};
+}
+
+std::string last_line(const std::string& path) {
+  const auto text = read_file(path, max_log_bytes);
+  if (!text) return text.error().message;
+  const std::string_view lines = trim(*text);
+  return std::string(lines.substr(lines.rfind('\n') + 1));
 }
 
 ApiClient api_client(const LabPlan& plan) {
@@ -177,12 +187,14 @@ Result<void> Lab::bring_up(const LabPlan& plan, LabState& state) {
     progress_(cat("process ", spec.name));
     FL_TRY_VOID(launch(state, spec));
     if (spec.name == "server") {
-      FL_TRY_VOID(wait_for(plan, spec.name));
+      FL_TRY_VOID(wait_for(plan, spec.name, state.processes[spec.name]));
       progress_("objects");
       FL_TRY_VOID(register_objects(plan));
     }
   }
-  for (const LabNode& node : plan.nodes) FL_TRY_VOID(wait_for(plan, node.name));
+  for (const LabNode& node : plan.nodes) {
+    FL_TRY_VOID(wait_for(plan, node.name, state.processes[node.name]));
+  }
   return {};
 }
 
@@ -207,14 +219,24 @@ Result<void> Lab::register_objects(const LabPlan& plan) {
   return {};
 }
 
-Result<void> Lab::wait_for(const LabPlan& plan, const std::string& process) {
+Result<void> Lab::wait_for(const LabPlan& plan, const std::string& process, const ProcessId& id) {
   net::HttpTarget target;
   target.unix_path = plan.path(process == "server" ? std::string("api.sock") : process + ".sock");
-  if (auto ready = ApiClient(std::move(target)).wait_ready(ready_timeout); !ready) {
-    return fail(cat(process, " did not become ready: ", ready.error().message,
-                    "\nits log: ", plan.path(cat("log/", process, ".log"))));
+  const ApiClient client(std::move(target));
+  const std::string log = plan.path(cat("log/", process, ".log"));
+  const auto deadline = std::chrono::steady_clock::now() + ready_timeout;
+  for (;;) {
+    const auto ready = client.wait_ready(ready_poll);
+    if (ready) return {};
+    // Only a look at the process tells at once that nobody will answer any more.
+    if (!host_.alive(id)) {
+      return fail(cat(process, " has ended: ", last_line(log), "\nits log: ", log));
+    }
+    if (std::chrono::steady_clock::now() > deadline) {
+      return fail(
+          cat(process, " did not become ready: ", ready.error().message, "\nits log: ", log));
+    }
   }
-  return {};
 }
 
 Result<void> Lab::down(const std::string& directory, const std::string& name, bool keep_data) {
@@ -275,7 +297,7 @@ Result<void> Lab::start(LabState state, const std::string& process) {
     if (host_.alive(state.processes[process])) return {};
     FL_TRY_VOID(launch(state, spec));
     const bool backend = plan.pod(process) != nullptr;
-    return backend ? Result<void>{} : wait_for(plan, process);
+    return backend ? Result<void>{} : wait_for(plan, process, state.processes[process]);
   }
   return fail(cat("the lab has no process '", process, "': see fairlead lab status"));
 }

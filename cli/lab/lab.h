@@ -39,7 +39,7 @@ class Lab {
  private:
   Result<void> bring_up(const LabPlan& plan, LabState& state);
   Result<void> register_objects(const LabPlan& plan);
-  Result<void> wait_for(const LabPlan& plan, const std::string& process);
+  Result<void> wait_for(const LabPlan& plan, const std::string& process, const ProcessId& id);
   Result<void> launch(LabState& state, const ProcessSpec& spec);
 
   LabHost& host_;

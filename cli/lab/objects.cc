@@ -29,6 +29,8 @@ json::value node_object(const LabPlan& plan, const LabNode& node) {
        {{"addresses", json::array{{{"type", "InternalIP"}, {"address", node.v4.to_string()}},
                                   {{"type", "InternalIP"}, {"address", node.v6.to_string()}},
                                   {{"type", "Hostname"}, {"address", node.name}}}},
+        {"capacity", {{"cpu", "1"}}},
+        {"allocatable", {{"cpu", "1"}}},
         {"conditions", ready_condition()}}}};
 }
 

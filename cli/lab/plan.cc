@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "agent/config.h"
 #include "base/text.h"
 
 namespace fairlead::cli {
@@ -67,10 +68,19 @@ Result<void> check(const LabOptions& options) {
   if (!label) {
     return fail(cat("lab name '", options.name, "': expected 1 to 20 of a-z and 0-9"));
   }
+  agent::ProxyMode mode{};
+  if (auto known = agent::parse_setting(options.proxy_mode, mode); !known) {
+    return fail("--proxy-mode", known.error());
+  }
+  LogLevel level{};
+  if (auto known = agent::parse_setting(options.log_level, level); !known) {
+    return fail("--log-level", known.error());
+  }
   if (options.nodes < 1 || options.nodes > max_nodes) {
     return fail(cat("--nodes ", options.nodes, ": expected 1 to ", max_nodes));
   }
-  if (options.clients < 1 || options.clients + options.backends > max_pods) {
+  if (options.clients < 1 || options.clients > max_pods ||
+      options.backends > max_pods - options.clients) {
     return fail(cat("--clients and --backends: expected at least 1 client and at most ", max_pods,
                     " pods"));
   }

@@ -24,7 +24,7 @@ struct LabOptions {
   uint16_t api_port = 6443;
   std::string directory = "/run/fairlead-lab";  // state, sockets and logs, in a folder by name
   std::string log_level = "info";
-  std::string corefile;  // "": the agent's built-in one
+  std::string corefile;  // "": one that forwards nothing
 };
 
 struct LabNode {

@@ -15,9 +15,14 @@ std::string state_path(const std::string& directory, const std::string& name) {
   return cat(directory, '/', name, "/state.json");
 }
 
-unsigned number(const json::value& value, std::string_view key) {
+// A whole number up to the largest T; 0 for anything else.
+template <class T>
+T number(const json::value& value, std::string_view key) {
   const auto* member = find(value, key);
-  return member != nullptr && member->is_int64() ? static_cast<unsigned>(member->get_int64()) : 0;
+  if (member == nullptr || !member->is_number()) return 0;
+  json::error_code inexact;
+  const T out = member->to_number<T>(inexact);
+  return inexact ? T{} : out;
 }
 
 }  // namespace
@@ -45,11 +50,11 @@ Result<LabState> parse_lab_state(std::string_view text) {
   LabState state;
   LabOptions& o = state.options;
   o.name = find_string(value, "name");
-  o.nodes = number(value, "nodes");
-  o.clients = number(value, "clients");
-  o.backends = number(value, "backends");
+  o.nodes = number<unsigned>(value, "nodes");
+  o.clients = number<unsigned>(value, "clients");
+  o.backends = number<unsigned>(value, "backends");
   o.proxy_mode = find_string(value, "proxyMode");
-  o.api_port = static_cast<uint16_t>(number(value, "apiPort"));
+  o.api_port = number<uint16_t>(value, "apiPort");
   o.directory = find_string(value, "directory");
   o.log_level = find_string(value, "logLevel");
   o.corefile = find_string(value, "corefile");
@@ -58,10 +63,8 @@ Result<LabState> parse_lab_state(std::string_view text) {
     return fail("not the state of a lab");
   }
   for (const auto& [name, process] : processes->get_object()) {
-    const auto* start = find(process, "start");
-    const bool typed = start != nullptr && start->is_number();
-    state.processes[std::string(name)] = {static_cast<int>(number(process, "pid")),
-                                          typed ? start->to_number<uint64_t>() : 0};
+    state.processes[std::string(name)] = {number<int>(process, "pid"),
+                                          number<uint64_t>(process, "start")};
   }
   return state;
 }

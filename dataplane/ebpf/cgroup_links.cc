@@ -2,7 +2,9 @@
 
 #include <bpf/bpf.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -56,6 +58,10 @@ Result<void> attach_socket_programs(const Object& object, const Pins& pins,
                                     const std::string& cgroup) {
   net::Fd folder(open(cgroup.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!folder) return fail(cat("cgroup ", cgroup, ": ", std::strerror(errno)));
+  struct statfs system{};
+  if (fstatfs(folder.get(), &system) != 0 || system.f_type != CGROUP2_SUPER_MAGIC) {
+    return fail(cat("cgroup ", cgroup, ": is not a folder of a cgroup2 file system"));
+  }
   struct stat info{};
   fstat(folder.get(), &info);  // kernfs: the inode number is the cgroup's id
   for (const SocketHook& hook : socket_hooks()) {

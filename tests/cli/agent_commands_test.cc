@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "base/text.h"
@@ -113,8 +114,9 @@ TEST_F(AgentCommands, VerifyExitsWithOneWhenThereWasDrift) {
 }
 
 TEST_F(AgentCommands, WrongUsageIsRefusedBeforeAnybodyIsAsked) {
-  for (const char* arguments : {"explain", "explain service", "explain flow 10.0.0.1", "proxy-mode",
-                                "proxy-mode set", "verify -o xml"}) {
+  for (const char* arguments :
+       {"explain", "explain service", "explain flow 10.0.0.1", "proxy-mode", "proxy-mode set",
+        "proxy-mode set auto", "proxy-mode set ebfp", "verify -o xml"}) {
     EXPECT_EQ(run(arguments), 2) << arguments;
   }
   EXPECT_EQ(asked_, "");
@@ -124,7 +126,11 @@ TEST_F(AgentCommands, NobodyThereIsSaidSo) {
   loop_.post([this] { server_.reset(); });
   std::filesystem::remove(socket());
   EXPECT_EQ(run("proxy-mode get"), 1);
+  EXPECT_NE(err_.find("the agent does not answer"), std::string::npos) << err_;
   EXPECT_NE(err_.find("Is the agent running?"), std::string::npos) << err_;
+  std::ofstream(socket()) << "left by somebody";
+  EXPECT_EQ(run("proxy-mode get"), 1);
+  EXPECT_NE(err_.find("only while it runs"), std::string::npos) << err_;
 }
 
 }  // namespace

@@ -119,6 +119,10 @@ TEST(LabPlan, RejectsWhatDoesNotFit) {
       {"lab", 1, 0, 1, "--clients and --backends: expected at least 1 client and at most 200 pods"},
       {"lab", 1, 1, 200,
        "--clients and --backends: expected at least 1 client and at most 200 pods"},
+      {"lab", 1, 4294967295, 2,
+       "--clients and --backends: expected at least 1 client and at most 200 pods"},
+      {"lab", 1, 2, 4294967295,
+       "--clients and --backends: expected at least 1 client and at most 200 pods"},
   };
   for (const Case& c : cases) {
     LabOptions options;
@@ -130,6 +134,18 @@ TEST(LabPlan, RejectsWhatDoesNotFit) {
     ASSERT_FALSE(plan) << c.error;
     EXPECT_EQ(plan.error().message, c.error);
   }
+}
+
+TEST(LabPlan, RejectsSettingsThatTheAgentsWould) {
+  LabOptions mode;
+  mode.proxy_mode = "ebfp";
+  EXPECT_EQ(plan_lab(mode).error().message,
+            "--proxy-mode: 'ebfp' is not a proxy mode: auto, ebpf, nftables, iptables, ipvs, "
+            "userspace or none");
+  LabOptions level;
+  level.log_level = "loud";
+  EXPECT_EQ(plan_lab(level).error().message,
+            "--log-level: 'loud' is not a log level: debug, info, warn or error");
 }
 
 TEST(LabObjects, EveryBackendIsAReadyPodWithBothAddresses) {
@@ -146,6 +162,16 @@ TEST(LabObjects, EveryBackendIsAReadyPodWithBothAddresses) {
     EXPECT_EQ(find_string(object, "spec", "nodeName"), plan.nodes[pod->node].name);
   }
   EXPECT_EQ(demo, 3u);
+}
+
+TEST(LabObjects, NodesSayWhatTopologyHintsNeed) {
+  size_t nodes = 0;
+  for (const auto& object : lab_objects(plan_of(2, 1, 3))) {
+    if (find_string(object, "kind") != "Node") continue;
+    ++nodes;
+    EXPECT_EQ(find_string(object, "status", "allocatable", "cpu"), "1");
+  }
+  EXPECT_EQ(nodes, 2u);
 }
 
 TEST(LabState, RoundTrips) {

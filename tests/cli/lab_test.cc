@@ -45,6 +45,16 @@ TEST_F(LabOnFakeHost, AFailureRemovesWhatWasMade) {
   }
 }
 
+TEST_F(LabOnFakeHost, AProcessThatEndsIsNotWaitedFor) {
+  host_.ends_at_once = "server";
+  const auto before = std::chrono::steady_clock::now();
+  const auto plan = lab().up(options_);
+  ASSERT_FALSE(plan);
+  EXPECT_TRUE(plan.error().message.starts_with("server has ended: ")) << plan.error().message;
+  EXPECT_NE(plan.error().message.find("/log/server.log"), std::string::npos);
+  EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::seconds(20));
+}
+
 TEST_F(LabOnFakeHost, DownFindsALabWhoseStateFileIsGone) {
   host_.present = {"fl-t-node1", "fl-t-fabric", "fl-other-node1"};
   ASSERT_TRUE(lab().down(options_.directory, "t"));

@@ -28,9 +28,41 @@ printf 'proxy-mod: ebpf\n' >"$work/agent.yaml"
 expect "agent.yaml:1: unknown key 'proxy-mod': did you mean 'proxy-mode'?" "$fairlead" agent --config "$work/agent.yaml"
 expect "Corefile:3" "$fairlead" agent --proxy-mode none --no-ingress --manifests "$work" --corefile "$work/Corefile"
 expect "is not a proxy mode" "$fairlead" agent --proxy-mode kernelspace
+expect "'agnet' is not a command: did you mean 'agent'?" "$fairlead" agnet
+expect "fairlead 0" "$fairlead" --version
+expect "--config: $work: cannot be read: Is a directory" "$fairlead" agent --config "$work"
+expect "$work: cannot be read: Is a directory" "$fairlead" validate --corefile "$work"
+expect "--kubeconfig: $work: cannot be read" "$fairlead" agent --proxy-mode none --kubeconfig "$work"
+expect "'loud' is not a log level" "$fairlead" lab up --name "$lab_name" --log-level loud
+expect "'ebfp' is not a proxy mode" "$fairlead" lab up --name "$lab_name" --proxy-mode ebfp
+exits() { # exits CODE COMMAND...
+  local want=$1 got=0
+  shift
+  "$@" >/dev/null 2>&1 || got=$?
+  [ "$got" = "$want" ] || fail "exit code $got, expected $want: $*"
+}
+exits 2 "$fairlead" agnet
+exits 2 "$fairlead" agent --no-such-flag
+exits 2 "$fairlead" proxy-mode set ebfp
+exits 1 "$fairlead" status --socket "$work/none.sock"
+expect "Is the agent running?" "$fairlead" explain service web --socket "$work/none.sock"
+
+expect "is not a folder of a cgroup2 file system" unshare -n -m "$fairlead" agent --proxy-mode ebpf --no-dns --no-ingress \
+  --manifests "$work" --socket "$work/agent.sock" --cgroup "$work" --bpffs "$(mktemp -d -p "$work")"
+expect "needs root" unshare -n setpriv --reuid 65534 --clear-groups --bounding-set=-all --inh-caps=-all \
+  "$fairlead" agent --proxy-mode nftables --no-dns --no-ingress --manifests /usr/share --socket "/tmp/fairlead-$$.sock"
 
 step "up"
 up --backends 2
+
+step "questions about what is not there"
+agent() { "$fairlead" "$@" --socket "$lab_dir/node1.sock"; }
+expect "there is no Service shop/demo; of this name there is default/demo" agent explain service shop/demo
+exits 1 agent explain service shop/demo
+expect "expected NAMESPACE/NAME" agent explain service a/b/c
+expect "is not an IP address" agent explain flow here 10.96.0.1:80
+expect "expected" agent explain flow 10.0.0.1 10.96.0.1
+expect "different families" agent explain flow 10.0.0.1 '[fd00::1]:80'
 
 step "kubectl is told by the server"
 expect 'selectr' k apply -f "$work/unknown.yaml"  # old ones find it themselves, by our OpenAPI
