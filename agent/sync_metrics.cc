@@ -26,45 +26,7 @@ int64_t seconds(WallTime time) {
   return std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count();
 }
 
-// Digits after the point as nanoseconds; nothing when there are none or more than nine.
-std::optional<int64_t> fraction_ns(std::string_view digits) {
-  if (digits.empty() || digits.size() > 9) return std::nullopt;
-  auto value = parse_int(digits, 0);
-  if (!value) return std::nullopt;
-  for (size_t i = digits.size(); i < 9; ++i) *value *= 10;
-  return value;
-}
-
 }  // namespace
-
-std::optional<WallTime> parse_rfc3339(std::string_view text) {
-  using std::chrono::year, std::chrono::month, std::chrono::day;
-  if (text.size() < 20 || !text.ends_with('Z')) return std::nullopt;
-  if (text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' || text[16] != ':') {
-    return std::nullopt;
-  }
-  const auto number = [&](size_t at, size_t size, int64_t high) {
-    return parse_int(text.substr(at, size), 0, high);
-  };
-  const auto y = number(0, 4, 9999), mo = number(5, 2, 12), d = number(8, 2, 31);
-  const auto h = number(11, 2, 23), mi = number(14, 2, 59), s = number(17, 2, 60);
-  if (!y || !mo || !d || !h || !mi || !s) return std::nullopt;
-  const std::chrono::year_month_day date(year(static_cast<int>(*y)),
-                                         month(static_cast<unsigned>(*mo)),
-                                         day(static_cast<unsigned>(*d)));
-  // Nanoseconds since 1970 fit the years up to 2262.
-  if (!date.ok() || *y < 1970 || *y > 2200) return std::nullopt;
-  int64_t ns = 0;
-  if (text.size() > 20) {
-    if (text[19] != '.') return std::nullopt;
-    const auto fraction = fraction_ns(text.substr(20, text.size() - 21));
-    if (!fraction) return std::nullopt;
-    ns = *fraction;
-  }
-  return WallTime(std::chrono::duration_cast<WallTime::duration>(
-      std::chrono::sys_days(date).time_since_epoch() + std::chrono::hours(*h) +
-      std::chrono::minutes(*mi) + std::chrono::seconds(*s) + std::chrono::nanoseconds(ns)));
-}
 
 SyncMetrics::Family SyncMetrics::family(Registry& registry, const char* name) {
   const Labels labels = {{"ip_family", name}};

@@ -13,9 +13,6 @@
 
 namespace fairlead::agent {
 
-// "2026-01-02T03:04:05.678901234Z", with or without the fraction. Nothing for other text.
-std::optional<WallTime> parse_rfc3339(std::string_view text);
-
 // Belongs to the feed loop.
 class SyncMetrics {
  public:

@@ -4,7 +4,9 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 
 namespace fairlead {
 
@@ -40,5 +42,10 @@ class FakeClock final : public Clock {
 };
 
 std::string to_rfc3339(WallTime time);  // "2026-01-02T03:04:05Z", whole seconds, UTC
+
+// RFC 3339 section 5.6: "2026-01-02T03:04:05.678Z", "2026-01-02t05:04:05+02:00"; at most nine
+// digits of a fraction. Nothing for other text and for years outside 1970 to 2200, so that the
+// difference of two results fits a Duration.
+std::optional<WallTime> parse_rfc3339(std::string_view text);
 
 }  // namespace fairlead

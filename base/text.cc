@@ -81,6 +81,7 @@ std::optional<int64_t> parse_duration_ms(std::string_view text) {
     text.remove_prefix(letters);
     if (!number || !scale) return std::nullopt;
     total += *number * *scale;
+    if (total > INT64_MAX / 1'000'000) return std::nullopt;
   }
   return total;
 }

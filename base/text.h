@@ -40,7 +40,8 @@ bool equals_ignore_case(std::string_view a, std::string_view b);  // ASCII only
 std::optional<int64_t> parse_int(std::string_view text, int64_t low = INT64_MIN,
                                  int64_t high = INT64_MAX);
 
-// "1m30s", "250ms", "2h" (Go's time.ParseDuration without fractions) to milliseconds.
+// "1m30s", "250ms", "2h" (Go's time.ParseDuration without fractions) to milliseconds. As in Go, at
+// most what an int64 of nanoseconds holds: 292 years.
 std::optional<int64_t> parse_duration_ms(std::string_view text);
 
 std::string base64_encode(std::string_view bytes);

@@ -2,16 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/clock.h"
 
 namespace fairlead::controlplane {
-
-// RFC 3339 with an optional fraction and "Z" or an offset.
-std::optional<WallTime> parse_rfc3339(std::string_view text);
 
 // "45s", "2m30s", "5h", "3d4h", "2y10d": the coarser, the older (apimachinery
 // pkg/util/duration HumanDuration).

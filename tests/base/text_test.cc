@@ -78,6 +78,9 @@ TEST(Text, DurationsNeedUnits) {
       {"-1s", std::nullopt},
       {"1d", std::nullopt},
       {"1.5s", std::nullopt},
+      {"2562047h", 9'223'369'200'000},
+      {"2562048h", std::nullopt},  // more nanoseconds than an int64 has
+      {"1000000000h1000000000h", std::nullopt},
   };
   for (const Case& c : cases) EXPECT_EQ(parse_duration_ms(c.text), c.want_ms) << c.text;
 }
