@@ -44,7 +44,8 @@ BadObject describe_bad(const api::KindInfo& kind, const json::value& object, con
 
 // Servers differ in where they put the 410: in code, or only in reason (Expired, Gone).
 void read_error(const json::value& status, WatchEvent& event) {
-  if (const json::value* code = find(status, "code"); code != nullptr && code->is_int64()) {
+  const json::value* code = find(status, "code");
+  if (code != nullptr && code->is_int64() && code->get_int64() >= 100 && code->get_int64() < 600) {
     event.code = static_cast<int>(code->get_int64());
   }
   const std::string_view reason = find_string(status, "reason");

@@ -48,6 +48,9 @@ TEST(WatchEvents, AreParsedOrRefused) {
       {R"({"type": "ERROR", "object": {"reason": "Gone"}})", "error 410 code 410"},
       {R"({"type": "ERROR", "object": {"code": 500, "message": "a\nb"}})", "error 500 a b"},
       {R"({"type": "ERROR", "object": {}})", "error code 0"},
+      {R"({"type": "ERROR", "object": {"code": 4294967706}})", "error code 0"},
+      {R"({"type": "ERROR", "object": {"code": -410, "message": 7}})", "error code 0"},
+      {R"({"type": "ERROR", "object": {"code": "410", "reason": ["Gone"]}})", "error code 0"},
       {R"({"type": "ADDED", "object": {"metadata": {"name": "a", "resourceVersion": "5"},
           "spec": {"ports": [{"port": 0}]}}})",
        "added @5 default/a bad default/a: Service default/a: spec.ports[0].port: 0 is not in "
