@@ -1,5 +1,6 @@
 #include "controlplane/objects/allocator.h"
 
+#include <map>
 #include <set>
 #include <unordered_set>
 
@@ -30,7 +31,7 @@ std::set<Ip> addresses_of(const json::object& spec) {
   return out;
 }
 
-std::set<int64_t> ports_of(const json::object& spec) {
+std::set<int64_t> node_ports_of(const json::object& spec) {
   std::set<int64_t> out;
   if (const json::array* ports = array_at(spec, "ports"))
     for (const json::value& port : *ports)
@@ -38,8 +39,11 @@ std::set<int64_t> ports_of(const json::object& spec) {
         if (const auto number = integer_at(port.get_object(), "nodePort").value_or(0)) {
           out.insert(number);
         }
-  if (const auto number = integer_at(spec, "healthCheckNodePort").value_or(0)) out.insert(number);
   return out;
+}
+
+int64_t health_port_of(const json::object& spec) {
+  return integer_at(spec, "healthCheckNodePort").value_or(0);
 }
 
 }  // namespace
@@ -49,7 +53,8 @@ struct ServiceAllocator::Impl {
   struct Plan {
     json::object& spec;
     std::set<Ip> held_addresses;
-    std::set<int64_t> held_ports;
+    std::set<int64_t> held_node_ports;
+    int64_t held_health_port = 0;
     Problems problems;
     std::vector<std::string> families = {}, ips = {};
     std::unordered_set<uint64_t> new_ports = {};  // offsets
@@ -78,7 +83,9 @@ struct ServiceAllocator::Impl {
     for (const Ip& ip : addresses_of(spec))
       for (AddressRange& range : ranges)
         if (range.in_range(ip)) change(range.pool(), range.offset(ip));
-    for (int64_t port : ports_of(spec))
+    std::set<int64_t> held = node_ports_of(spec);
+    held.insert(health_port_of(spec));
+    for (int64_t port : held)
       if (ports.in_range(port)) change(ports.pool(), ports.offset(port));
   }
 
@@ -165,8 +172,8 @@ void ServiceAllocator::Impl::choose_addresses(Plan& plan) {
   plan.spec["clusterIPs"] = to_array(plan.ips);
 }
 
+// Not for a port that the old object holds in the same role.
 bool ServiceAllocator::Impl::request_port(Plan& plan, int64_t port, const std::string& field) {
-  if (plan.held_ports.contains(port)) return true;
   if (!ports.in_range(port)) {
     plan.problems.invalid(field, port,
                           cat("provided port is not in the valid range. The range of valid ports "
@@ -174,7 +181,7 @@ bool ServiceAllocator::Impl::request_port(Plan& plan, int64_t port, const std::s
                               ports.low(), "-", ports.high()));
     return false;
   }
-  if (ports.pool().used(ports.offset(port))) {
+  if (ports.pool().used(ports.offset(port)) || plan.new_ports.contains(ports.offset(port))) {
     plan.problems.invalid(field, port, "provided port is already allocated");
     return false;
   }
@@ -203,8 +210,9 @@ void ServiceAllocator::Impl::choose_ports(Plan& plan) {
     const json::object& port = list[i].get_object();
     const int64_t number = integer_at(port, "nodePort").value_or(0);
     if (number == 0) continue;
+    const bool held = plan.held_node_ports.contains(number);
     const bool repeated = ports.in_range(number) && plan.new_ports.contains(ports.offset(number));
-    if (repeated || request_port(plan, number, indexed("spec.ports", i) + ".nodePort"))
+    if (held || repeated || request_port(plan, number, indexed("spec.ports", i) + ".nodePort"))
       by_port.emplace(integer_at(port, "port").value_or(0), number);
   }
   const bool wanted = needs_node_ports(spec);
@@ -217,10 +225,10 @@ void ServiceAllocator::Impl::choose_ports(Plan& plan) {
     if (known->second != 0) port["nodePort"] = known->second;
   }
   if (!needs_health_check_port(spec)) return;
-  const int64_t health = integer_at(spec, "healthCheckNodePort").value_or(0);
+  const int64_t health = health_port_of(spec);
   if (health == 0)
     spec["healthCheckNodePort"] = new_port(plan, "spec.healthCheckNodePort");
-  else
+  else if (health != plan.held_health_port)
     request_port(plan, health, "spec.healthCheckNodePort");
 }
 
@@ -236,7 +244,8 @@ std::vector<FieldError> ServiceAllocator::assign(json::value& service, const jso
   json::object& spec = make_object(service.get_object(), "spec");
   const json::object* before = old == nullptr ? nullptr : old->if_object();
   const json::object& old_spec = before == nullptr ? none : service_spec(*before);
-  Impl::Plan plan{spec, addresses_of(old_spec), ports_of(old_spec), {}};
+  Impl::Plan plan{
+      spec, addresses_of(old_spec), node_ports_of(old_spec), health_port_of(old_spec), {}};
   if (needs_cluster_ip(spec)) {
     impl_->choose_families(plan, before == nullptr);
     if (plan.problems.empty()) impl_->choose_addresses(plan);
