@@ -9,6 +9,7 @@ namespace fairlead::controlplane {
 namespace {
 
 constexpr int64_t kDefaultGraceSeconds = 30;
+constexpr int64_t kMaxGraceSeconds = INT32_MAX;  // 68 years: deletionTimestamp stays a time
 constexpr std::string_view kImmortalNamespaces[] = {"default", "kube-system", "kube-public"};
 
 // How long a node's agent gets to stop the object: 0 when no agent has to confirm.
@@ -19,9 +20,11 @@ int64_t wanted_grace(const Resource& row, const json::value& document,
   if (find_string(document, "spec", "nodeName").empty() || phase == "Succeeded" ||
       phase == "Failed")
     return 0;
-  if (options.grace_s) return std::max<int64_t>(*options.grace_s, 0);
+  if (options.grace_s) return std::clamp<int64_t>(*options.grace_s, 0, kMaxGraceSeconds);
   const json::value* own = find(document, "spec", "terminationGracePeriodSeconds");
-  return own != nullptr && own->is_int64() ? own->get_int64() : kDefaultGraceSeconds;
+  if (own == nullptr || !own->is_int64()) return kDefaultGraceSeconds;
+  // Negative counts as one second (Kubernetes 1.32 registry/core/pod strategy).
+  return own->get_int64() < 0 ? 1 : std::min(own->get_int64(), kMaxGraceSeconds);
 }
 
 Outcome<std::monostate> check_preconditions(const Target& target, const ObjectPtr& head,
