@@ -29,9 +29,10 @@ std::string field_text(const json::value& document, const SelectableField& field
 ObjectPtr make_stored(const Resource& resource, json::value document, uint64_t revision) {
   auto object = std::make_shared<StoredObject>();
   object->revision = revision;
-  CHECK(document.is_object() && find(document, "metadata") != nullptr);
-  json::object& metadata = document.get_object()["metadata"].get_object();
-  metadata["resourceVersion"] = cat(revision);
+  json::object* top = document.if_object();
+  json::value* metadata = top == nullptr ? nullptr : top->if_contains("metadata");
+  CHECK(metadata != nullptr && metadata->is_object());
+  metadata->get_object()["resourceVersion"] = cat(revision);
   object->ns = find_string(document, "metadata", "namespace");
   object->name = find_string(document, "metadata", "name");
   if (const json::value* labels = find(document, "metadata", "labels");
@@ -141,8 +142,7 @@ Result<void> Store::replay(const LogRecord& record) {
   Result<json::value> document = parse_json(record.value ? *record.value : before->text);
   if (!document)
     return fail(cat("store: revision ", record.revision, " of ", record.key), document.error());
-  if (!document->is_object() || find(*document, "metadata") == nullptr ||
-      find_string(*document, "metadata", "name") != parts[2])
+  if (parts[2].empty() || find_string(*document, "metadata", "name") != parts[2])
     return fail(cat("store: revision ", record.revision, " of ", record.key,
                     ": not an object of that name"));
   apply(*row, make_stored(*row, *std::move(document), record.revision), !record.value);

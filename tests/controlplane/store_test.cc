@@ -243,6 +243,13 @@ INSTANTIATE_TEST_SUITE_P(
                     BadRecord{"BrokenKey", "configmaps", "{}", "unknown kind"},
                     BadRecord{"NotJson", "configmaps/d/a", "{\"metadata\":", "configmaps/d/a"},
                     BadRecord{"NotAnObject", "configmaps/d/a", "[]", "not an object"},
+                    BadRecord{"NoMetadata", "configmaps/d/a", "{}", "not an object of that name"},
+                    BadRecord{"TextAsMetadata", "configmaps/d/a", R"({"metadata":"a"})",
+                              "not an object of that name"},
+                    BadRecord{"NoName", "configmaps/d/", R"({"metadata":[]})",
+                              "not an object of that name"},
+                    BadRecord{"NumberAsName", "configmaps/d/7", R"({"metadata":{"name":7}})",
+                              "not an object of that name"},
                     BadRecord{"OtherName", "configmaps/d/a", R"({"metadata":{"name":"b"}})",
                               "not an object of that name"}),
     [](const auto& param) { return std::string(param.param.what); });
