@@ -82,16 +82,21 @@ json::object list_metadata(const ListPage& page) {
   return out;
 }
 
-// Texts say the stored version. A quote inside a JSON string is escaped, so this is never part of
-// somebody's data.
-std::string say_version(const View& view, const Resource& resource, std::string text) {
-  if (!view.old_version) return text;
-  const std::string stored = cat("\"apiVersion\":\"", resource.group, "/", resource.version, "\"");
-  const std::string wanted =
-      cat("\"apiVersion\":\"", resource.group, "/", resource.old_version, "\"");
-  for (size_t at = 0; (at = text.find(stored, at)) != std::string::npos; at += wanted.size())
-    text.replace(at, stored.size(), wanted);
-  return text;
+std::string shown_version(const View& view, const Resource& resource) {
+  return view.old_version ? cat(resource.group, "/", resource.old_version)
+                          : resource.group_version();
+}
+
+// Texts say the stored version; an old client gets its own.
+void append_object(std::string& out, const View& view, const Resource& resource,
+                   const StoredObject& object) {
+  if (!view.old_version) {
+    out += object.text;
+    return;
+  }
+  json::value document = parsed(object);
+  document.get_object()["apiVersion"] = shown_version(view, resource);
+  out += json::serialize(document);
 }
 
 std::string event_line(EventType type, std::string_view object) {
@@ -106,16 +111,16 @@ std::string event_line(EventType type, std::string_view object) {
 }
 
 // The head of a list document up to the items, whose texts are appended as they are.
-std::string object_list(const Resource& resource, const ListPage& page) {
+std::string object_list(const View& view, const Resource& resource, const ListPage& page) {
   std::string out =
-      cat("{\"kind\":\"", resource.kind, "List\",\"apiVersion\":\"", resource.group_version(),
+      cat("{\"kind\":\"", resource.kind, "List\",\"apiVersion\":\"", shown_version(view, resource),
           "\",\"metadata\":", json::serialize(list_metadata(page)), ",\"items\":[");
   size_t bytes = out.size() + 2;
   for (const ObjectPtr& item : page.items) bytes += item->text.size() + 1;
   out.reserve(bytes);
   for (size_t i = 0; i < page.items.size(); ++i) {
     if (i > 0) out += ',';
-    out += page.items[i]->text;
+    append_object(out, view, resource, *page.items[i]);
   }
   out += "]}";
   return out;
@@ -171,7 +176,11 @@ std::string_view to_string(EventType type) {
 
 std::string render_object(const View& view, const Resource& resource, const StoredObject& object,
                           WallTime now) {
-  if (view.form == View::Form::object) return say_version(view, resource, object.text);
+  if (view.form == View::Form::object) {
+    std::string out;
+    append_object(out, view, resource, object);
+    return out;
+  }
   if (view.form == View::Form::metadata)
     return json::serialize(metadata_only(view, parsed(object)));
   json::object out = table(view, resource, true);
@@ -182,8 +191,7 @@ std::string render_object(const View& view, const Resource& resource, const Stor
 
 std::string render_list(const View& view, const Resource& resource, const ListPage& page,
                         WallTime now) {
-  if (view.form == View::Form::object)
-    return say_version(view, resource, object_list(resource, page));
+  if (view.form == View::Form::object) return object_list(view, resource, page);
   json::array rows;
   rows.reserve(page.items.size());
   bool as_table = view.form == View::Form::table;
@@ -216,7 +224,7 @@ std::string render_bookmark(const View& view, const Resource& resource, uint64_t
   json::object out;
   if (view.form == View::Form::object) {
     out["kind"] = json::string_view(resource.kind);
-    out["apiVersion"] = resource.group_version();
+    out["apiVersion"] = shown_version(view, resource);
     out["metadata"] = std::move(metadata);
   } else if (view.form == View::Form::metadata) {
     out["kind"] = "PartialObjectMetadata";
@@ -231,7 +239,7 @@ std::string render_bookmark(const View& view, const Resource& resource, uint64_t
     json::array cells(resource.columns.size(), nullptr);
     out["rows"] = json::array{json::object{{"cells", cells}, {"object", partial}}};
   }
-  return event_line(EventType::bookmark, say_version(view, resource, json::serialize(out)));
+  return event_line(EventType::bookmark, json::serialize(out));
 }
 
 std::string render_error(const ApiError& error) {
