@@ -156,7 +156,8 @@ Outcome<ListPage> Api::page(const Route& route, const Query& query) const {
   std::optional<int64_t> limit = 0;
   if (std::string_view text = query.get("limit"); !text.empty())
     limit = parse_int(text, 0, kMaxPage);
-  if (!limit) return std::unexpected(bad_request("limit: expected a number >= 0"));
+  if (!limit)
+    return std::unexpected(bad_request(cat("limit: expected a number of 0 to ", kMaxPage)));
   ListToken token;
   if (std::string_view text = query.get("continue"); !text.empty()) {
     std::optional<ListToken> decoded = decode_token(text);
