@@ -12,7 +12,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-constexpr const char* kMaps = "/api/v1/namespaces/default/configmaps";
 constexpr const char* kTable = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
 
 class RestReadTest : public testing::Test {
@@ -65,6 +64,20 @@ TEST_F(RestReadTest, OldClientsReadEndpointSlicesInTheirVersion) {
   auto stream = rig.watch(cat(path, "?watch=true"));
   EXPECT_THAT(stream->body, HasSubstr(R"("apiVersion":"discovery.k8s.io/v1beta1")"));
   EXPECT_EQ(rig.call(cat("DELETE ", path, "/kubernetes")).status, 405);
+}
+
+TEST_F(RestReadTest, TheOldVersionIsSaidOfTheObjectOnly) {
+  ASSERT_EQ(
+      rig.call("POST /apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
+               R"({"metadata":{"name":"s","ownerReferences":[{"apiVersion":"discovery.k8s.io/v1",
+                   "kind":"EndpointSlice","name":"o","uid":"u"}]},"addressType":"IPv4"})")
+          .status,
+      201);
+  const json::value slice =
+      rig.call("GET /apis/discovery.k8s.io/v1beta1/namespaces/default/endpointslices/s").document();
+  EXPECT_EQ(find_string(slice, "apiVersion"), "discovery.k8s.io/v1beta1");
+  const json::value& owner = find(slice, "metadata", "ownerReferences")->get_array()[0];
+  EXPECT_EQ(find_string(owner, "apiVersion"), "discovery.k8s.io/v1");
 }
 
 TEST_F(RestReadTest, BootstrapRunsAgainWithoutAChange) {

@@ -142,4 +142,26 @@ class RestRig {
   uint64_t start = 0;  // the revision after bootstrap
 };
 
+inline constexpr const char* kMaps = "/api/v1/namespaces/default/configmaps";
+inline constexpr const char* kPods = "/api/v1/namespaces/default/pods";
+inline constexpr const char* kServices = "/api/v1/namespaces/default/services";
+inline constexpr const char* kMerge = "application/merge-patch+json";
+
+inline std::string map_text(std::string_view name, std::string_view data = "v") {
+  return cat(R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":")", name,
+             R"("},"data":{"k":")", data, R"("}})");
+}
+
+inline std::string pod_text(std::string_view name, std::string_view node = "",
+                            std::string_view extra = "") {
+  return cat(R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":")", name, "\"", extra,
+             R"(},"spec":{"containers":[{"name":"c","image":"i"}])",
+             node.empty() ? "" : cat(R"(,"nodeName":")", node, "\""), "}}");
+}
+
+class RestWriteTest : public testing::Test {
+ protected:
+  RestRig rig;
+};
+
 }  // namespace fairlead::controlplane
