@@ -19,6 +19,7 @@
 #include "controlplane/objects/admission.h"
 #include "controlplane/objects/json_values.h"
 #include "controlplane/objects/kind_rules.h"
+#include "controlplane/objects/rules.h"
 #include "tests/controlplane/text_cases.h"
 
 namespace fairlead::controlplane {
@@ -89,6 +90,16 @@ inline json::value with_metadata(json::value object, bool namespaced) {
   return object;
 }
 
+// Defaults are fields that the schema knows, of the types that it says.
+inline void expect_fits_schema(std::string_view version, std::string_view kind,
+                               const json::value& object) {
+  static const ObjectRules rules = *ObjectRules::load();
+  const std::string api_version(version), name(kind);
+  if (!rules.schema().knows(api_version, name)) return;
+  EXPECT_EQ(rules.strict_problems(api_version, name, object), std::vector<std::string>());
+  EXPECT_EQ(rules.type_problems(api_version, name, object), std::vector<std::string>());
+}
+
 inline void run_admission(const TextCase& test) {
   const std::string named = test.text("kind");
   const auto kind = split(named, ' ');
@@ -116,6 +127,7 @@ inline void run_admission(const TextCase& test) {
     EXPECT_EQ(lacks(got.object, test.json("want"), ""), "");
   }
   if (!got.errors.empty()) return;
+  expect_fits_schema(kind[0], kind[1], got.object);
   // What was admitted once is admitted unchanged again: defaults are stable.
   const Admitted again = admit_update(kind[0], kind[1], got.object, got.object);
   EXPECT_EQ(to_string(again.errors), "[]");
