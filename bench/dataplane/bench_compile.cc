@@ -3,6 +3,7 @@
 #include <benchmark/benchmark.h>
 
 #include "dataplane/compile.h"
+#include "dataplane/maglev.h"
 #include "tests/dataplane/big_cluster.h"
 
 namespace fairlead::dataplane {
@@ -63,6 +64,14 @@ BENCHMARK(BM_SnapshotAndCompile_OneEndpoint)
     ->Arg(1'000)
     ->Arg(10'000)
     ->Unit(benchmark::kMicrosecond);
+
+// What a change of its endpoints costs a Service with Maglev beside the rest.
+void BM_MaglevTable_ByBackends(benchmark::State& state) {
+  std::vector<SocketAddress> backends;
+  for (uint32_t i = 0; i < state.range(0); ++i) backends.push_back({Ip::v4(0x0a010001 + i), 8080});
+  for (auto _ : state) benchmark::DoNotOptimize(maglev_table(backends, 2011));
+}
+BENCHMARK(BM_MaglevTable_ByBackends)->Arg(2)->Arg(20)->Arg(1'000)->Unit(benchmark::kMicrosecond);
 
 }  // namespace
 }  // namespace fairlead::dataplane

@@ -29,7 +29,8 @@ constexpr uint32_t client = 0x0a010002, service = 0x0a600000, backend = 0x0a0200
 // The driver's maps and programs without links, in a bpffs of its own.
 class Programs {
  public:
-  Programs() : pins_(folder()) {
+  explicit Programs(dataplane::Algorithm algorithm = dataplane::Algorithm::random)
+      : pins_(folder()) {
     must(pins_.open());
     object_ = must(ebpf::Object::load(pins_, {}, dataplane::probe_ebpf()));
     maps_ = std::make_unique<ebpf::KernelMaps>(object_->map_fds());
@@ -42,6 +43,7 @@ class Programs {
       rule.port_name = "http";
       rule.frontends = {{dataplane::FrontendKind::cluster_ip, Ip::v4(service + i), 80}};
       const bool itself = i == 0;
+      if (itself) rule.algorithm = algorithm;
       rule.backends = {{Ip::v4(itself ? service : backend), uint16_t(itself ? 80 : 8080), true}};
       table.services[{"default", cat("s", i)}].ports = {rule};
     }
@@ -122,9 +124,9 @@ void BM_Packet_ByProgram(benchmark::State& state, const char* program, const std
   }
 }
 
-void BM_Packet_ByNewFlow(benchmark::State& state) {
+void BM_Packet_ByNewFlow(benchmark::State& state, dataplane::Algorithm algorithm) {
   if (::geteuid() != 0) return state.SkipWithError("needs root: it loads BPF programs");
-  Programs programs;
+  Programs programs(algorithm);
   constexpr uint32_t flows = 20'000;
   uint64_t ns = 0;
   for (auto _ : state) {
@@ -148,7 +150,14 @@ PACKET(ingress_other_port_of_a_service, "tc_ingress", client, 40000, service, 81
 PACKET(egress_other_port_of_a_pair, "tc_egress", service, 81, client, 40000, ack);
 PACKET(ingress_established, "tc_ingress", client, 40000, service, 80, ack);
 PACKET(egress_established, "tc_egress", service, 80, client, 40000, ack);
-BENCHMARK(BM_Packet_ByNewFlow)->Iterations(1)->UseManualTime();
+
+#define NEW_FLOW(algorithm)                                                          \
+  BENCHMARK_CAPTURE(BM_Packet_ByNewFlow, algorithm, dataplane::Algorithm::algorithm) \
+      ->Iterations(1)                                                                \
+      ->UseManualTime()
+
+NEW_FLOW(random);
+NEW_FLOW(maglev);
 
 }  // namespace
 }  // namespace fairlead::bench
