@@ -33,7 +33,9 @@ uint32_t wanted_entries(const bpf_map* map, const EbpfOptions& options) {
   if (name == "frontends") return std::max(options.max_services, 1u);
   if (name == "backends" || name == "members") return std::max(options.max_backends, 1u);
   if (name == "maglev") return std::max(options.max_maglev, 1u);
-  if (name == "addresses") return options.max_services + least;  // a ClusterIP each, and the node's
+  if (name == "addresses") {  // a ClusterIP each, and the node's
+    return std::min(options.max_services, UINT32_MAX - least) + least;
+  }
   if (name == "conntrack") return std::max(options.max_conntrack, least);
   return bpf_map__max_entries(map);
 }
