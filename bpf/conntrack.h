@@ -67,15 +67,20 @@ static __noinline void touch(struct fl_nat* nat, const struct fl_tuple* key, __u
   partner->flags |= partners;
 }
 
-// Takes `key` for a new flow, unless a live flow has it. A connection that both sides have closed
-// has no more to say: its client may use the same ports for another service at once.
+// Has a connection no more to say? With DSR only one side is seen, and what that one has closed.
+static __always_inline bool is_ended(const struct fl_nat* nat) {
+  return nat->flags & FL_NAT_DSR ? is_closing(nat) : is_closed(nat);
+}
+
+// Takes `key` for a new flow, unless a live flow has it. The client of a connection that has ended
+// may use the same ports for another service at once.
 static __always_inline bool take(const struct fl_tuple* key, const struct fl_nat* nat) {
   if (bpf_map_update_elem(&conntrack, key, nat, BPF_NOEXIST) == 0) return true;
   struct fl_nat* held = bpf_map_lookup_elem(&conntrack, key);
   if (held) {
     bool same = held->port == nat->port && same_ip(&held->ip, &nat->ip);
-    bool closed = key->protocol == IPPROTO_TCP && is_closed(held);
-    if (!same && !closed && !is_over(held, key->protocol, nat->seen)) return false;
+    bool ended = key->protocol == IPPROTO_TCP && is_ended(held);
+    if (!same && !ended && !is_over(held, key->protocol, nat->seen)) return false;
   }
   return bpf_map_update_elem(&conntrack, key, nat, BPF_ANY) == 0;
 }

@@ -8,7 +8,7 @@ from frames import (BACKEND, BACKEND6, CLIENT, CLIENT6, MASQ, NODE, NODE6, POD, 
 
 FAR, FAR6, OTHER, OTHER6 = "10.2.1.2", "fd04::2", "192.0.2.3", "fd02::3"
 LB, LB6, CLIENT_B = "203.0.113.1", "fd03::1", "192.0.2.10"
-SYN, ACK, RST, SYN_ACK = 2, 16, 4, 18
+FIN, SYN, ACK, RST, SYN_ACK = 1, 2, 16, 4, 18
 NOPS = bytes([1, 1, 1, 0])
 MORE = 0x2000
 
@@ -84,6 +84,12 @@ def dialled():
         goes("a load balancer", client, lb, 80, far, 8080, sport=40001)
         case.step("ingress", "to the same backend by another way, with the same port",
                   frame(tcp_packet(client, lb, 40000, 80)), "drop")
+        case.step("ingress", "the client closes",
+                  frame(tcp_packet(client, node, 40000, 30080, FIN | ACK, ack=7)), "ok",
+                  frame(tcp_packet(client, far, 40000, 8080, FIN | ACK, ack=7)))
+        case.step("ingress", "now the other way is free",
+                  frame(tcp_packet(client, lb, 40000, 80)), "ok",
+                  told(client, far, 40000, 8080, lb, 80))
     masqueraded("a ClusterIP", CLIENT, VIP, 80, FAR, 8080)
     masqueraded("a service without", CLIENT, NODE, 30090, FAR, 8090)
     masqueraded("a backend of this node", CLIENT, NODE, 30083, BACKEND, 8083)
@@ -154,11 +160,11 @@ def errors(case):
               frame(icmp(NODE, CLIENT, 3, 4, 1492, quoted)))
     case.step("egress", "another error", frame(icmp(NODE, CLIENT, 3, 1, 1500, big)), "ok",
               frame(icmp(NODE, CLIENT, 3, 1, 1500, quoted)))
-    small = tcp_packet(CLIENT, FAR, 40000, 8080, ACK, ack=7)
+    small = tcp_packet(CLIENT, FAR, 41001, 8080, ACK, ack=7)
     case.step("egress", "too big, and had no word",
               frame(icmp(ROUTER, CLIENT, 3, 4, 1500, small)), "ok",
               frame(icmp(ROUTER, CLIENT, 3, 4, 1500,
-                         requoted(small, CLIENT, NODE, 40000, 30080))))
+                         requoted(small, CLIENT, NODE, 41001, 30080))))
     big = told(CLIENT6, FAR6, 40000, 8053, NODE6, 30053, payload=b"a datagram")[14:]
     quoted = big[:24] + ip(NODE6) + big[40:64] + struct.pack("!HH", 40000, 30053) + big[68:]
     case.step("egress", "too big, IPv6", frame(icmp(NODE6, CLIENT6, 2, 0, 1500, big)), "ok",
@@ -214,6 +220,10 @@ def answered():
         case.step("egress", "a load balancer's answer",
                   frame(tcp_packet(backend, client, 8080, 40000, SYN_ACK)), "ok",
                   frame(tcp_packet(lb, client, 80, 40000, SYN_ACK)))
+        case.step("egress", "the backend closes",
+                  frame(tcp_packet(backend, client, 8080, 40000, FIN | ACK)), "ok",
+                  frame(tcp_packet(lb, client, 80, 40000, FIN | ACK)))
+        taken("and the first way is free again", client, backend, 40000, 8080, node, 30080)
         for what in ("a datagram", "and the next"):
             taken(what, client, backend, 40000, 8053, node, 30053, payload=what.encode())
         case.step("egress", "its answer", frame(udp_packet(backend, client, 8053, 40000)), "ok",
