@@ -27,7 +27,11 @@ Result<net::Fd> open_bound(const SocketAddress& address, int type, bool free = f
   const net::RawAddress raw = net::to_raw(address);
   net::Fd fd(::socket(raw.storage.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return fail_errno("cannot open a socket for", address);
-  if (type == SOCK_DGRAM) set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+  if (type == SOCK_DGRAM) {
+    set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    // Beside a server of this node that has the port on every address, as the cluster DNS does.
+    set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+  }
   if (free) {
     set(fd, IPPROTO_IP, IP_FREEBIND, 1);
     if (raw.storage.ss_family == AF_INET6) set(fd, IPPROTO_IPV6, IPV6_FREEBIND, 1);

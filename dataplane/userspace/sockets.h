@@ -18,7 +18,8 @@ Result<net::Fd> open_captured_tcp();
 Result<net::Fd> open_captured_udp();  // also says to which address each datagram was sent
 
 // Sends answers from the address that a client dialled. Several may have one address; none of them
-// ever receives anything there, because the capture comes first.
+// ever receives anything there, because the capture comes first. A server of another user, or
+// without SO_REUSEPORT, that has the port on every address stands in the way.
 Result<net::Fd> open_answering_udp(const SocketAddress& dialled);
 Result<net::Fd> connect_udp(const SocketAddress& backend);
 
