@@ -18,7 +18,10 @@ class Frontends {
   explicit Frontends(const ServiceTable& table) {
     for (const auto& [key, entry] : table.services) {
       for (const PortRule& rule : entry.ports) {
-        if (rule.protocol == Protocol::udp) add(table.node, rule);
+        if (rule.protocol != Protocol::udp) continue;
+        for (const SocketAddress& address : dialled_addresses(table.node, rule)) {
+          rules_.emplace(address, &rule);
+        }
       }
     }
   }
@@ -29,21 +32,6 @@ class Frontends {
   }
 
  private:
-  void add(const NodeConfig& node, const PortRule& rule) {
-    for (const Frontend& frontend : rule.frontends) {
-      if (frontend.kind != FrontendKind::node_port) {
-        rules_.emplace(SocketAddress{frontend.ip, frontend.port}, &rule);
-        continue;
-      }
-      for (const Ip& ip : node_port_ips(node)) {
-        if (ip.is_v4() != rule.ipv6) rules_.emplace(SocketAddress{ip, frontend.port}, &rule);
-      }
-      if (node.localhost_node_ports && !rule.ipv6) {
-        rules_.emplace(SocketAddress{Ip::v4(0x7f000001), frontend.port}, &rule);
-      }
-    }
-  }
-
   std::unordered_map<SocketAddress, const PortRule*, AddressHash> rules_;
 };
 
@@ -59,6 +47,23 @@ bool inside(const std::vector<Cidr>& cidrs, const Ip& ip) {
 }
 
 }  // namespace
+
+std::vector<SocketAddress> dialled_addresses(const NodeConfig& node, const PortRule& rule) {
+  std::vector<SocketAddress> out;
+  for (const Frontend& frontend : rule.frontends) {
+    if (frontend.kind != FrontendKind::node_port) {
+      out.push_back({frontend.ip, frontend.port});
+      continue;
+    }
+    for (const Ip& ip : node_port_ips(node)) {
+      if (ip.is_v4() != rule.ipv6) out.push_back({ip, frontend.port});
+    }
+    if (node.localhost_node_ports && !rule.ipv6) {
+      out.push_back({Ip::v4(0x7f000001), frontend.port});
+    }
+  }
+  return out;
+}
 
 std::vector<TrackedFlow> stale_flows(const ServiceTable& table, std::span<const TrackedFlow> flows,
                                      const std::set<SocketAddress>& former) {

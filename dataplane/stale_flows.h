@@ -12,6 +12,9 @@
 
 namespace fairlead::dataplane {
 
+// Where a rule's flows are dialled: each frontend, NodePorts on the node's addresses.
+std::vector<SocketAddress> dialled_addresses(const NodeConfig& node, const PortRule& rule);
+
 // Of `flows`, those that the table would send elsewhere, in their order. Only UDP: TCP and SCTP end
 // by themselves. A flow is stale when whom it dialled is
 // - a frontend, and who answers is none of its rule's backends (it left, or the flow is older than

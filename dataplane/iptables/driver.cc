@@ -4,8 +4,12 @@
 #include <optional>
 
 #include "base/text.h"
+#include "dataplane/capability.h"
+#include "dataplane/driver_flows.h"
 #include "dataplane/iptables/listing.h"
+#include "dataplane/iptables/restorer.h"
 #include "dataplane/iptables/wanted.h"
+#include "dataplane/stale_flows.h"
 
 namespace fairlead::dataplane {
 namespace {
@@ -16,42 +20,8 @@ using ipt::Table;
 using ipt::Wanted;
 
 constexpr std::string_view route_localnet = "net/ipv4/conf/all/route_localnet";
-constexpr std::string_view canary = "KUBE-PROXY-CANARY";
 
 std::string_view family_name(bool ipv6) { return ipv6 ? "IPv6" : "IPv4"; }
-
-struct Metrics {
-  Counter& restores;
-  Counter& bytes;
-  Counter& failures;
-  Counter& partial_failures;
-  Counter& flushes;
-  Histogram& seconds;
-  Gauge& filter_rules;
-  Gauge& nat_rules;
-
-  explicit Metrics(Registry& registry)
-      : restores(registry.counter("fairlead_iptables_restores_total",
-                                  "Runs of iptables-restore that succeeded.")),
-        bytes(registry.counter("fairlead_iptables_restore_bytes_total",
-                               "Bytes of input that iptables-restore was given.")),
-        failures(registry.counter("kubeproxy_sync_proxy_rules_iptables_restore_failures_total",
-                                  "Runs of iptables-restore that failed.")),
-        partial_failures(
-            registry.counter("kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total",
-                             "Those of them that sent a change, and led to a full comparison.")),
-        flushes(registry.counter("fairlead_iptables_flushes_total",
-                                 "Times that somebody flushed a table.")),
-        seconds(registry.histogram("fairlead_iptables_restore_seconds",
-                                   "Time of one run of iptables-restore.", latency_bounds_s())),
-        filter_rules(last_rules(registry, "filter")),
-        nat_rules(last_rules(registry, "nat")) {}
-
-  static Gauge& last_rules(Registry& registry, const std::string& table) {
-    return registry.gauge("kubeproxy_sync_proxy_rules_iptables_last",
-                          "Rules written by the last sync.", {{"table", table}});
-  }
-};
 
 // One address family.
 struct Family {
@@ -65,12 +35,13 @@ struct Family {
 class IptablesDriver final : public Driver {
  public:
   IptablesDriver(IptablesOptions options, net::EventLoop& loop, const Log& log, Registry& registry,
-                 std::unique_ptr<IptablesRunner> runner)
+                 std::unique_ptr<IptablesRunner> runner, std::unique_ptr<net::Conntrack> conntrack)
       : options_(options),
         loop_(loop),
         log_(log.named("iptables")),
-        metrics_(registry),
-        runner_(std::move(runner)) {
+        runner_(std::move(runner)),
+        restorer_(*runner_, registry),
+        flows_(std::move(conntrack), "iptables", log_, registry) {
     families_[1].ipv6 = true;
   }
 
@@ -83,14 +54,18 @@ class IptablesDriver final : public Driver {
   Result<void> cleanup() override;
   Result<std::vector<Drift>> verify(bool repair) override;
   std::vector<std::string> kernel_entries(const api::ObjectKey& service) const override;
+  Result<void> prepare_retire(std::string_view successor) override;
+  Result<void> retire() override;
+  bool drained() const override { return !flows_.any_to(retired_); }
 
  private:
   Result<SavedRules> read_kernel(bool ipv6) const;
   void plan_all(const ServiceTable& table);
   void keep(const ServiceTable& table, const std::set<api::ObjectKey>& changed);
-  Result<void> send(bool ipv6, const RestoreInput& input, ApplyReport& report);
   void send_change(Family& family, const RestoreInput& input, ApplyReport& report);
   void reconcile(Family& family, ApplyReport& report);
+  void finish(ApplyReport& report);
+  Result<void> remove(RestoreInput (*removal)(const SavedRules&));
   void allow_localhost(ApplyReport& report);
   void watch_canary();
   void look_at_canary();
@@ -98,13 +73,16 @@ class IptablesDriver final : public Driver {
   const IptablesOptions options_;
   net::EventLoop& loop_;
   const Log log_;
-  Metrics metrics_;
-  std::unique_ptr<IptablesRunner> runner_;
+  const std::unique_ptr<IptablesRunner> runner_;
+  ipt::Restorer restorer_;
+  DriverFlows flows_;
 
   Family families_[2];
   ServiceTable table_;  // of the last apply()
   bool applied_ = false;
   std::optional<std::string> old_localnet_;  // what route_localnet was before us
+  bool tracker_stays_ = false;               // the successor's rules keep the tracker at work
+  std::set<SocketAddress> retired_;          // what was dialled through us until retire()
   net::Timer canary_timer_;
   size_t canary_turn_ = 0;
 };
@@ -173,6 +151,7 @@ ApplyReport IptablesDriver::apply(const ServiceTable& table,
   ApplyReport report;
   full |= !applied_ || table_.node != table.node;
   report.services_changed = full ? table.services.size() : changed.size();
+  flows_.update(table, changed, full);
   if (full) {
     plan_all(table);
     applied_ = true;
@@ -186,6 +165,7 @@ ApplyReport IptablesDriver::apply(const ServiceTable& table,
   for (Family& family : families_) {
     if (!family.in_sync) reconcile(family, report);
   }
+  finish(report);
   if (!canary_timer_) watch_canary();
   return report;
 }
@@ -195,32 +175,22 @@ ApplyReport IptablesDriver::retry() {
   for (Family& family : families_) {
     if (applied_ && !family.in_sync) reconcile(family, report);
   }
+  if (applied_) finish(report);
   return report;
 }
 
-Result<void> IptablesDriver::send(bool ipv6, const RestoreInput& input, ApplyReport& report) {
-  const std::string text = input.text();
-  const RealClock clock;
-  const MonoTime begin = clock.now();
-  Result<void> sent = runner_->restore(ipv6, text);
-  metrics_.seconds.observe(std::chrono::duration<double>(clock.now() - begin).count());
-  metrics_.bytes.add(text.size());
-  if (!sent) {
-    metrics_.failures.add();
-    return sent;
+// What can only be done when no new flow chooses a backend that left.
+void IptablesDriver::finish(ApplyReport& report) {
+  if (!families_[0].in_sync || !families_[1].in_sync) return;
+  if (const auto repaired = flows_.repair(); !repaired) {
+    report.errors.push_back(cat("iptables: stale UDP flows stay: ", repaired.error().message));
   }
-  metrics_.restores.add();
-  metrics_.filter_rules.set(static_cast<int64_t>(input.writes(Table::filter)));
-  metrics_.nat_rules.set(static_cast<int64_t>(input.writes(Table::nat)));
-  report.writes += input.writes();
-  return sent;
 }
 
 void IptablesDriver::send_change(Family& family, const RestoreInput& input, ApplyReport& report) {
-  const auto sent = send(family.ipv6, input, report);
+  const auto sent = restorer_.send_change(family.ipv6, input, report);
   if (sent) return;
   family.in_sync = false;
-  metrics_.partial_failures.add();
   log_.warn("a change was refused; comparing everything",
             {{"family", family_name(family.ipv6)}, {"reason", sent.error().message}});
 }
@@ -246,7 +216,7 @@ void IptablesDriver::reconcile(Family& family, ApplyReport& report) {
   const auto difference = family.wanted->difference(table_, *kernel, runner_->chains_at_once());
   kernel = SavedRules();
   for (const RestoreInput& input : difference.inputs) {
-    if (const auto sent = send(family.ipv6, input, report); !sent) {
+    if (const auto sent = restorer_.send(family.ipv6, input, report); !sent) {
       log_.error("the rules were refused", {{"family", name}, {"reason", sent.error().message}});
       report.errors.push_back(
           cat("iptables: ", name, ": ", input.writes(), " writes refused: ", sent.error().message));
@@ -284,13 +254,13 @@ void IptablesDriver::look_at_canary() {
   if (family.told) return;
   if (family.in_sync) {
     const Table table = ipt::all_tables[turn % 3];
-    const auto chain = runner_->list_chain(family.ipv6, table, std::string(canary));
+    const auto chain = runner_->list_chain(family.ipv6, table, std::string(ipt::canary_name));
     if (!chain) {
       log_.warn("cannot look for a flush", {{"reason", chain.error().message}});
       return;
     }
-    if (*chain && (*chain)->find(cat("-A ", canary)) != std::string::npos) return;
-    metrics_.flushes.add();
+    if (*chain && (*chain)->find(cat("-A ", ipt::canary_name)) != std::string::npos) return;
+    restorer_.saw_flush();
     log_.warn("somebody flushed a table; writing it again",
               {{"family", family_name(family.ipv6)}, {"table", to_string(table)}});
   }
@@ -310,7 +280,7 @@ Result<std::vector<Drift>> IptablesDriver::verify(bool repair) {
     auto difference = family.wanted->difference(table_, kernel, runner_->chains_at_once());
     for (size_t i = 0; repair && i < difference.inputs.size(); ++i) {
       ApplyReport report;
-      const auto sent = send(family.ipv6, difference.inputs[i], report);
+      const auto sent = restorer_.send(family.ipv6, difference.inputs[i], report);
       family.in_sync = sent.has_value();
       if (!sent) return fail(cat("iptables: ", family_name(family.ipv6)), sent.error());
     }
@@ -350,28 +320,49 @@ std::string IptablesDriver::dump() const {
   return out;
 }
 
+Result<void> IptablesDriver::prepare_retire(std::string_view successor) {
+  tracker_stays_ = successor == to_string(Mode::nftables) || successor == to_string(Mode::ipvs);
+  return {};
+}
+
+Result<void> IptablesDriver::retire() {
+  if (tracker_stays_) return cleanup();
+  for (const auto& [key, entry] : table_.services) {
+    for (const PortRule& rule : entry.ports) {
+      for (const SocketAddress& one : dialled_addresses(table_.node, rule)) retired_.insert(one);
+    }
+  }
+  return remove(ipt::retirement_of);
+}
+
 Result<void> IptablesDriver::cleanup() {
+  if (old_localnet_) {  // before its guard goes
+    FL_TRY_VOID(runner_->set_sysctl(std::string(route_localnet), *old_localnet_));
+    old_localnet_.reset();
+  }
+  FL_TRY_VOID(remove(ipt::removal_of));
+  applied_ = false;
+  return {};
+}
+
+// What `input` says of the kernel's rules, if they are ours.
+Result<void> IptablesDriver::remove(RestoreInput (*removal)(const SavedRules&)) {
   canary_timer_.reset();
-  const bool ours = std::exchange(applied_, false);
   for (Family& family : families_) {
     family.in_sync = false;
     family.found.reset();
     const auto kernel = read_kernel(family.ipv6);
     if (!kernel && family.ipv6 && !(family.wanted && family.wanted->has_services())) continue;
     if (!kernel) return fail("iptables: cleanup", kernel.error());
-    if (!ours && !ipt::has_our_canary(*kernel)) {
+    if (!applied_ && !ipt::has_our_canary(*kernel)) {
       if (!kernel->empty()) log_.info("another proxy's chains stay; none of them is ours");
       continue;
     }
-    const RestoreInput input = ipt::removal_of(*kernel);
+    const RestoreInput input = removal(*kernel);
     if (input.empty()) continue;
     if (const auto sent = runner_->restore(family.ipv6, input.text()); !sent) {
       return fail(cat("iptables: cleanup of ", family_name(family.ipv6)), sent.error());
     }
-  }
-  if (old_localnet_) {
-    FL_TRY_VOID(runner_->set_sysctl(std::string(route_localnet), *old_localnet_));
-    old_localnet_.reset();
   }
   return {};
 }
@@ -380,14 +371,17 @@ Result<void> IptablesDriver::cleanup() {
 
 std::unique_ptr<Driver> make_iptables_driver(IptablesOptions options, net::EventLoop& loop,
                                              const Log& log, Registry& registry,
-                                             std::unique_ptr<IptablesRunner> runner) {
-  return std::make_unique<IptablesDriver>(options, loop, log, registry, std::move(runner));
+                                             std::unique_ptr<IptablesRunner> runner,
+                                             std::unique_ptr<net::Conntrack> conntrack) {
+  return std::make_unique<IptablesDriver>(options, loop, log, registry, std::move(runner),
+                                          std::move(conntrack));
 }
 
 std::unique_ptr<Driver> make_iptables_driver(IptablesOptions options, net::EventLoop& loop,
                                              const Log& log, Registry& registry) {
   return make_iptables_driver(options, loop, log, registry,
-                              make_iptables_runner(options.variant, options.limits));
+                              make_iptables_runner(options.variant, options.limits),
+                              net::make_conntrack());
 }
 
 }  // namespace fairlead::dataplane

@@ -9,6 +9,7 @@
 #include "base/metrics.h"
 #include "dataplane/driver.h"
 #include "dataplane/iptables/runner.h"
+#include "net/conntrack.h"
 #include "net/event_loop.h"
 
 namespace fairlead::dataplane {
@@ -31,9 +32,11 @@ struct IptablesOptions {
 std::unique_ptr<Driver> make_iptables_driver(IptablesOptions options, net::EventLoop& loop,
                                              const Log& log, Registry& registry);
 
-// The same over any runner (a fake one in tests). `runner` is owned by the driver.
+// The same over any runner (a fake one in tests). Both are owned by the driver; without `conntrack`
+// stale flows stay.
 std::unique_ptr<Driver> make_iptables_driver(IptablesOptions options, net::EventLoop& loop,
                                              const Log& log, Registry& registry,
-                                             std::unique_ptr<IptablesRunner> runner);
+                                             std::unique_ptr<IptablesRunner> runner,
+                                             std::unique_ptr<net::Conntrack> conntrack = nullptr);
 
 }  // namespace fairlead::dataplane

@@ -108,7 +108,7 @@ std::vector<Chain> Layout::base_chains() const {
   std::vector<Chain> out;
   // Never reached: a rule in it tells a flush from a table that stands.
   for (const Table table : all_tables) {
-    out.push_back({table, "KUBE-PROXY-CANARY", {canary_rule()}});
+    out.push_back({table, std::string(canary_name), {canary_rule()}});
   }
   Chain& forward = out.emplace_back(Chain{Table::filter, "KUBE-FORWARD", {}});
   // Linux lets them through un-NATed, and the peer answers with a reset (kubernetes#74839).
@@ -121,7 +121,7 @@ std::vector<Chain> Layout::base_chains() const {
     // route_localnet lets neighbours reach 127.0.0.1 (CVE-2020-8558): not past this.
     out.push_back(
         {Table::filter,
-         "KUBE-PROXY-LOCALNET",
+         std::string(localnet_name),
          {cat("! -s 127.0.0.0/8 -d 127.0.0.0/8 ", comment("block incoming localnet connections"),
               "-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP")}});
   }
@@ -171,8 +171,8 @@ std::vector<Jump> Layout::jumps() const {
       {nat, "POSTROUTING", cat(comment("kubernetes postrouting rules"), "-j KUBE-POSTROUTING")},
   };
   if (!style_.ipv6 && node_.localhost_node_ports) {
-    out.push_back({filter, "INPUT", "-j KUBE-PROXY-LOCALNET"});
-    out.push_back({filter, "OUTPUT", "-j KUBE-PROXY-LOCALNET"});
+    out.push_back({filter, "INPUT", cat("-j ", localnet_name)});
+    out.push_back({filter, "OUTPUT", cat("-j ", localnet_name)});
   }
   return out;
 }

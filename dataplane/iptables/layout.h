@@ -116,6 +116,9 @@ class Layout {
   bool everyone_is_a_pod_ = false;  // pods_ has the prefix of length 0
 };
 
+inline constexpr std::string_view canary_name = "KUBE-PROXY-CANARY";
+inline constexpr std::string_view localnet_name = "KUBE-PROXY-LOCALNET";
+
 // The one rule of KUBE-PROXY-CANARY: it also tells our chains from kube-proxy's.
 std::string canary_rule();
 

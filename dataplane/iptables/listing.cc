@@ -72,19 +72,42 @@ void EntryLister::line(std::string_view line) {
 bool has_our_canary(const SavedRules& kernel) {
   const uint64_t ours = rules_digest({canary_rule()});
   return std::any_of(std::begin(all_tables), std::end(all_tables), [&](Table table) {
-    const SavedChain* chain = kernel.find(table, "KUBE-PROXY-CANARY");
+    const SavedChain* chain = kernel.find(table, canary_name);
     return chain != nullptr && chain->digest == ours;
   });
 }
 
-RestoreInput removal_of(const SavedRules& kernel) {
+namespace {
+
+template <class Keep>
+RestoreInput removal(const SavedRules& kernel, Keep keeps) {
   RestoreInput input;
-  for (const Jump& jump : kernel.jumps) input.erase(jump.table, jump.chain, jump.rule);
+  for (const Jump& jump : kernel.jumps) {
+    if (!keeps(target_of(jump.rule))) input.erase(jump.table, jump.chain, jump.rule);
+  }
   for (const Table table : all_tables) {
     for (const auto& [name, chain] : kernel.chains[static_cast<size_t>(table)]) {
-      input.remove(table, name);
+      if (!keeps(name)) input.remove(table, name);
     }
   }
+  return input;
+}
+
+}  // namespace
+
+RestoreInput removal_of(const SavedRules& kernel) {
+  return removal(kernel, [](std::string_view) { return false; });
+}
+
+// The kernel tracks connections only while a rule asks for it, also one that is never reached.
+RestoreInput retirement_of(const SavedRules& kernel) {
+  RestoreInput input = removal(
+      kernel, [](std::string_view name) { return name == canary_name || name == localnet_name; });
+  if (kernel.find(Table::nat, canary_name) == nullptr) return input;
+  input.write({Table::nat,
+               std::string(canary_name),
+               {canary_rule(), cat("-m conntrack --ctstate RELATED,ESTABLISHED ",
+                                   comment("keeps open connections tracked"), "-j RETURN")}});
   return input;
 }
 

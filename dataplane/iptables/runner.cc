@@ -154,6 +154,19 @@ class RealRunner final : public IptablesRunner {
 
 }  // namespace
 
+std::string_view to_string(IptablesVariant variant) {
+  constexpr std::string_view names[] = {"auto", "nft", "legacy"};
+  return names[static_cast<size_t>(variant)];
+}
+
+std::optional<IptablesVariant> parse_iptables_variant(std::string_view text) {
+  for (const auto variant :
+       {IptablesVariant::automatic, IptablesVariant::nft, IptablesVariant::legacy}) {
+    if (to_string(variant) == text) return variant;
+  }
+  return std::nullopt;
+}
+
 std::unique_ptr<IptablesRunner> make_iptables_runner(IptablesVariant variant, RunnerLimits limits) {
   return std::make_unique<RealRunner>(variant, limits);
 }

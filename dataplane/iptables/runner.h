@@ -19,6 +19,9 @@ enum class IptablesVariant : uint8_t {
   legacy,  // iptables-legacy: x_tables of old
 };
 
+std::string_view to_string(IptablesVariant variant);  // "auto", "nft", "legacy"
+std::optional<IptablesVariant> parse_iptables_variant(std::string_view text);
+
 class IptablesRunner {
  public:
   virtual ~IptablesRunner() = default;

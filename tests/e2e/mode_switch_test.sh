@@ -7,20 +7,21 @@ source "$(dirname "$0")/lib.sh"
 command -v wrk >/dev/null || skip "this test needs wrk"
 command -v python3 >/dev/null || skip "this test needs python3"
 
-# The modes to go through, the first one at start.
-modes=${MODES:-"ebpf nftables iptables userspace ebpf"}
-switch_every=5
+# The modes to go through, the first one at start: from each of four to each other one.
+modes=${MODES:-"ebpf nftables iptables userspace ebpf iptables nftables userspace nftables ebpf userspace iptables ebpf"}
+switch_every=7
 
 step "up"
 up --backends 3 --proxy-mode "${modes%% *}"
 cluster_ip=$(k get svc demo -o jsonpath='{.spec.clusterIP}')
 agent() { "$fairlead" "$@" --socket "$lab_dir/node1.sock"; }
 
-# One request per second on one connection, as long as it lives: prints how many were answered, or fails.
+# keep_alive FROM HOST PORT STOP: requests on one connection until the file STOP is there. Prints how many
+# were answered, or fails. Makes the file STOP.FROM with the first answer.
 keep_alive() {
-  inside "$1" timeout 120 python3 - "$2" "$3" "$lab_dir/enough" <<'PY'
+  inside "$1" timeout 240 python3 - "$2" "$3" "$4" "$4.$1" <<'PY'
 import http.client, os, sys, time
-host, port, stop = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+host, port, stop, first = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
 connection = http.client.HTTPConnection(host, port, timeout=5)
 connection.connect()
 socket, count, backends = connection.sock, 0, set()
@@ -32,6 +33,7 @@ while not os.path.exists(stop):
     assert connection.sock is socket, "the connection was made anew"
     backends.add(answer.headers["X-Backend"])
     count += 1
+    if count == 1: open(first, "w").close()
     time.sleep(0.2)
 assert len(backends) == 1, backends
 print(count)
@@ -39,23 +41,40 @@ PY
 }
 
 count=$(wc -w <<<"$modes")
-seconds=$((switch_every * count + 2))
+seconds=$((switch_every * count))
 step "load: new connections to the ClusterIP and the NodePort, and one that stays open to each"
-rm -f "$lab_dir/enough"
+rm -f "$lab_dir"/enough*
 inside client wrk -t1 -c4 "-d${seconds}s" --timeout 5s -H 'Connection: close' "http://$cluster_ip:80/" >"$lab_dir/wrk-cluster.txt" &
 inner=$!
 inside external wrk -t1 -c4 "-d${seconds}s" --timeout 5s -H 'Connection: close' http://192.168.77.11:30080/ >"$lab_dir/wrk-node.txt" &
 outer=$!
-keep_alive client "$cluster_ip" 80 >"$lab_dir/long-cluster.txt" 2>&1 &
+keep_alive client "$cluster_ip" 80 "$lab_dir/enough" >"$lab_dir/long-cluster.txt" 2>&1 &
 long_inner=$!
-keep_alive external 192.168.77.11 30080 >"$lab_dir/long-node.txt" 2>&1 &
+keep_alive external 192.168.77.11 30080 "$lab_dir/enough" >"$lab_dir/long-node.txt" 2>&1 &
 long_outer=$!
-sleep 2
+answered() { [ -f "$1.client" ] && [ -f "$1.external" ]; }
+eventually 20 answered "$lab_dir/enough"
 
+# Of a mode whose flows are in the process nothing may be left before it is chosen again.
+drained() { ! agent status -o json | grep -q '"userspace: until its flows end'; }
+
+turn=0
 for mode in ${modes#* }; do
-  step "switch to $mode"
-  sleep "$switch_every"
+  turn=$((turn + 1))
+  from=$(agent proxy-mode get)
+  step "switch from $from to $mode, with connections that were opened in $from"
+  stop="$lab_dir/enough-$turn"
+  keep_alive client "$cluster_ip" 80 "$stop" >"$lab_dir/turn-cluster.txt" 2>&1 &
+  turn_inner=$!
+  keep_alive external 192.168.77.11 30080 "$stop" >"$lab_dir/turn-node.txt" 2>&1 &
+  turn_outer=$!
+  eventually 20 answered "$stop"
+  [ "$mode" != userspace ] || eventually 10 drained
   time agent proxy-mode set "$mode"
+  sleep 2
+  touch "$stop"
+  wait $turn_inner || fail "from $from to $mode, the connection to the ClusterIP broke: $(cat "$lab_dir/turn-cluster.txt")"
+  wait $turn_outer || fail "from $from to $mode, the connection to the NodePort broke: $(cat "$lab_dir/turn-node.txt")"
   [ "$(agent proxy-mode get)" = "$mode" ] || fail "the mode is $(agent proxy-mode get)"
   expect "\"mode\":\"$mode\"" agent status -o json
   expect '"name":"backend' get "http://$cluster_ip/"
@@ -78,7 +97,7 @@ expect '"outcome":"forward"' agent explain flow 192.168.77.100 192.168.77.11:300
 expect "0 drifts" agent verify
 
 step "a mode that is none, and killed in the middle: the next start cleans up"
-expect "not a mode to switch to" agent proxy-mode set smoke
+expect "smoke" agent proxy-mode set smoke
 agent proxy-mode set nftables
 inside node1 nft list table inet fairlead >/dev/null || fail "nftables mode has no table"
 lab stop -9 node1

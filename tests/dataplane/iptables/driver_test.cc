@@ -210,6 +210,36 @@ TEST_P(IptablesDriverTest, ForeignRulesStayAndCleanupMayBeRepeated) {
   EXPECT_EQ(driver->dump(), expected(every_kind_table()));
 }
 
+TEST_P(IptablesDriverTest, ARetiredDriverKeepsTheTrackerAtWorkUnlessTheNextOneDoes) {
+  const ServiceTable table = table_of(2, 2);
+  for (const std::string_view successor : {"userspace", "ebpf", "nftables", "ipvs"}) {
+    const auto driver = make_driver();
+    ASSERT_TRUE(driver->apply(table, {}, true).ok());
+    ASSERT_TRUE(driver->prepare_retire(successor));
+    EXPECT_NE(driver->dump(), "");
+    ASSERT_TRUE(driver->retire());
+    EXPECT_EQ(driver->dump(), "") << "no Service is served";
+    EXPECT_TRUE(driver->drained());
+    const bool keeps = successor == "userspace" || successor == "ebpf";
+    EXPECT_EQ(saved().find("keeps open connections tracked") != std::string::npos, keeps)
+        << successor;
+    EXPECT_EQ(saved().find("-j KUBE-SERVICES"), std::string::npos);
+    // A later run knows it for its own, also after a kill.
+    ASSERT_TRUE(make_driver()->cleanup());
+    EXPECT_EQ(saved().find("KUBE-"), std::string::npos);
+  }
+}
+
+TEST_P(IptablesDriverTest, ARetiredDriverKeepsItsGuardOfLocalhost) {
+  ServiceTable table = table_of(1, 1);
+  const auto driver = make_driver();
+  ASSERT_TRUE(driver->apply(table, {}, true).ok());
+  ASSERT_TRUE(driver->retire());
+  EXPECT_NE(saved().find("-A INPUT -j KUBE-PROXY-LOCALNET"), std::string::npos);
+  ASSERT_TRUE(driver->cleanup());
+  EXPECT_EQ(saved().find("KUBE-"), std::string::npos);
+}
+
 TEST_P(IptablesDriverTest, ChainsOfKubeProxyStayUntilTheyAreTakenOver) {
   tamper(
       "*nat\n:KUBE-PROXY-CANARY - [0:0]\n:KUBE-SERVICES - [0:0]\n:KUBE-SVC-OLD - [0:0]\n"

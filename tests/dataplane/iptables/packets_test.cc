@@ -7,6 +7,7 @@
 
 #include "dataplane/iptables/driver.h"
 #include "tests/dataplane/flow_lab.h"
+#include "tests/dataplane/udp_talk.h"
 
 namespace fairlead::dataplane {
 namespace {
@@ -228,7 +229,8 @@ TEST_P(IptablesPackets, OpenConnectionsOutliveChangesRestartAndCleanup) {
   apply(table_);
   const SocketAddress cluster_ip{*Ip::parse("10.96.0.3"), 80};  // local backends only
   lab_->net().in("pod", [&] {
-    Conversation talk(cluster_ip);
+    auto talking = std::make_unique<Conversation>(cluster_ip);
+    Conversation& talk = *talking;
     ASSERT_EQ(talk.greeting(), "local 10.1.0.2");
     ServiceTable next = table_;
     // The endpoint leaves: new connections see it, this one does not.
@@ -239,15 +241,66 @@ TEST_P(IptablesPackets, OpenConnectionsOutliveChangesRestartAndCleanup) {
     next.node.local_pod_cidrs.clear();
     apply(next);  // a new run with other settings
     EXPECT_EQ(talk.say("two"), "two");
-    lab_->net().in("node", [&] {
-      // As the next mode would: a namespace in which nobody asks for conntrack has none.
-      shell(
-          "nft 'add table ip next; add chain ip next c { type filter hook forward priority 0; }; "
-          "add rule ip next c ct state established accept'");
-      ASSERT_TRUE(driver_->retire());
-    });
+    lab_->net().in("node", [&] { ASSERT_TRUE(driver_->retire()); });
+    // What the old rules held in the kernel goes some time after them.
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
     EXPECT_EQ(talk.say("three"), "three");
+    EXPECT_NE(ask({}, {*Ip::parse("10.96.0.1"), 80}, Protocol::tcp, 200).substr(0, 5), "local");
+    EXPECT_FALSE(driver_->drained());
+    EXPECT_EQ(talk.say("four"), "four");
+    lab_->net().in("node", [] {
+      // The tracker remembers for minutes what has ended.
+      for (const char* state : {"fin_wait", "close_wait", "last_ack", "time_wait", "close"}) {
+        shell(cat("sysctl -qw net.netfilter.nf_conntrack_tcp_timeout_", state, "=1"));
+      }
+    });
+    talking.reset();
   });
+  lab_->net().in("node", [&] {
+    for (int i = 0; i < 100 && !driver_->drained(); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+    EXPECT_TRUE(driver_->drained());
+    EXPECT_TRUE(driver_->cleanup());
+    for (const char* save : {"iptables-nft-save", "iptables-legacy-save"}) {
+      shell(cat("! ", save, " | grep -q KUBE-"));
+    }
+  });
+}
+
+TEST_P(IptablesPackets, DatagramsMoveOnWhenTheirBackendHasLeft) {
+  apply(table_);
+  for (const std::string_view vip : {"10.96.0.1", "fd96::1"}) {
+    std::unique_ptr<UdpTalk> talk;
+    lab_->net().in("pod",
+                   [&] { talk = std::make_unique<UdpTalk>(SocketAddress{*Ip::parse(vip), 80}); });
+    const std::string first = talk->ask();
+    for (int i = 0; i < 5; ++i) EXPECT_EQ(talk->ask(), first);
+    ServiceTable next = table_;
+    for (PortRule& rule : next.services.at({"default", "s1"}).ports) {
+      std::erase_if(rule.backends,
+                    [&](const Backend& one) { return one.local == (first == "local"); });
+    }
+    const std::set<api::ObjectKey> changed{{"default", "s1"}};
+    lab_->net().in("node", [&] { ASSERT_TRUE(driver_->apply(next, changed, false).ok()); });
+    EXPECT_EQ(talk->ask(), first == "local" ? "remote" : "local");
+    lab_->net().in("node", [&] { ASSERT_TRUE(driver_->apply(table_, changed, false).ok()); });
+  }
+}
+
+TEST_P(IptablesPackets, DatagramsThatAreOlderThanTheServiceFindIt) {
+  const SocketAddress to{*Ip::parse("10.96.0.1"), 80};
+  lab_->net().in("node", [] {
+    shell(
+        "nft 'add table ip seen; add chain ip seen c { type filter hook forward priority 0; }; "
+        "add rule ip seen c ct state new accept'");
+  });
+  std::unique_ptr<UdpTalk> talk;
+  lab_->net().in("pod", [&] { talk = std::make_unique<UdpTalk>(to); });
+  EXPECT_EQ(talk->ask(50), "timeout");
+  apply(table_);
+  const std::string answer = talk->ask();
+  EXPECT_TRUE(answer == "local" || answer == "remote") << answer;
 }
 
 TEST_P(IptablesPackets, NoNewConnectionFailsWhileTheTableChanges) {

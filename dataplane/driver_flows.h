@@ -1,0 +1,46 @@
+// What drivers share that leave flows to the kernel's connection tracker: after a change, datagram
+// flows that it made stale (stale_flows.h) are forgotten, so that their next packet chooses anew;
+// and which flows go on after a driver has retired.
+#pragma once
+
+#include <memory>
+#include <set>
+
+#include "base/log.h"
+#include "base/metrics.h"
+#include "dataplane/service_table.h"
+#include "net/conntrack.h"
+
+namespace fairlead::dataplane {
+
+// Belongs to the driver's thread. The log's sink and the registry outlive it.
+class DriverFlows {
+ public:
+  // `mode` names the metric. Without `conntrack` stale flows stay.
+  DriverFlows(std::unique_ptr<net::Conntrack> conntrack, std::string_view mode, const Log& log,
+              Registry& registry);
+
+  // Remembers the Services with UDP ports, and what of them came, left or moved. `changed` and
+  // `full` as in Driver::apply().
+  void update(const ServiceTable& table, const std::set<api::ObjectKey>& changed, bool full);
+
+  // When the kernel sends new flows as the last update() says: forgets those that are stale. Lists
+  // flows only after a change that can have made some. What fails is tried again by the next call.
+  Result<void> repair();
+
+  // Whether some flow, of any protocol, to one of these is translated. Also when that cannot be
+  // told.
+  bool any_to(const std::set<SocketAddress>& dialled) const;
+
+ private:
+  void change(const api::ObjectKey& key, ServiceEntry next, const NodeConfig& node);
+
+  std::unique_ptr<net::Conntrack> conntrack_;
+  const Log log_;
+  Counter& removed_;
+  ServiceTable table_;              // UDP ports only
+  std::set<SocketAddress> former_;  // frontends that have gone since the last repair()
+  bool wanted_ = false;
+};
+
+}  // namespace fairlead::dataplane
