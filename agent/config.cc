@@ -60,6 +60,15 @@ Result<void> parse_setting(std::string_view text, Sysctl& out) {
 
 std::string format_setting(const Sysctl& value) { return cat(value.name, '=', value.value); }
 
+Result<void> parse_setting(std::string_view text, MarkBit& out) {
+  const auto bit = parse_int(text, 0, 31);
+  if (!bit) return fail(cat("'", text, "' is not a bit of the packet mark: 0 to 31"));
+  out.bit = static_cast<unsigned>(*bit);
+  return {};
+}
+
+std::string format_setting(const MarkBit& value) { return cat(value.bit); }
+
 namespace {
 
 using C = AgentConfig;
@@ -119,6 +128,54 @@ std::vector<Option<C>> node_options() {
   };
 }
 
+// Its type is another room's, so that parse_setting() would not be found.
+Option<C> iptables_variant() {
+  return {"iptables-variant", "NAME",
+          "iptables mode: nft, legacy, or auto (the one in which others have left chains)",
+          [](C& config, std::string_view text) -> Result<void> {
+            const auto variant = dataplane::parse_iptables_variant(text);
+            if (!variant) return fail(cat("'", text, "' is no variant: auto, nft and legacy are"));
+            config.iptables_variant = *variant;
+            return {};
+          },
+          [](const C& config) { return std::string(to_string(config.iptables_variant)); }};
+}
+
+std::vector<Option<C>> driver_options() {
+  return {
+      option("iptables-masquerade-bit", "N",
+             "bit of the packet mark that asks for masquerade, in iptables and nftables mode",
+             &C::masquerade_bit),
+      option("conntrack-tcp-be-liberal", "BOOL",
+             "segments out of the window pass: the sysctl, and no rule of iptables mode drops them",
+             &C::conntrack_tcp_be_liberal),
+      iptables_variant(),
+      option("nftables-drop-invalid", "BOOL",
+             "nftables mode: drop forwarded segments that connection tracking finds invalid",
+             &C::nftables_drop_invalid),
+      option("userspace-max-captured", "N",
+             "userspace mode: addresses and ports of Services that it can hold",
+             &C::userspace_max_captured),
+      option("userspace-max-connections", "N", "userspace mode: TCP connections at a time",
+             &C::userspace_max_connections),
+      option("userspace-max-udp-flows", "N",
+             "userspace mode: UDP flows at a time; the one used longest ago makes room",
+             &C::userspace_max_udp_flows),
+      option("userspace-max-clients", "N",
+             "userspace mode: clients whose endpoint is remembered for session affinity",
+             &C::userspace_max_clients),
+      option("userspace-connect-attempts", "N",
+             "userspace mode: endpoints that one connection may try",
+             &C::userspace_connect_attempts),
+      option("userspace-connect-timeout", "TIME",
+             "userspace mode: how long an endpoint may take to answer",
+             &C::userspace_connect_timeout),
+      option("userspace-udp-timeout", "TIME",
+             "userspace mode: a UDP flow ends when it was silent for so long",
+             &C::userspace_udp_timeout),
+  };
+}
+
 std::vector<Option<C>> other_options() {
   return {
       option("dns", "BOOL", "serve cluster DNS", &C::dns),
@@ -152,7 +209,9 @@ std::vector<Option<C>> other_options() {
 
 std::vector<Option<AgentConfig>> agent_options() {
   auto rows = node_options();
-  for (auto& row : other_options()) rows.push_back(std::move(row));
+  for (auto* const more : {&driver_options, &other_options}) {
+    for (auto& row : more()) rows.push_back(std::move(row));
+  }
   return rows;
 }
 

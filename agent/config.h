@@ -7,6 +7,7 @@
 
 #include "agent/option.h"
 #include "dataplane/capability.h"
+#include "dataplane/iptables/runner.h"
 
 namespace fairlead::agent {
 
@@ -30,6 +31,15 @@ struct Sysctl {
 };
 Result<void> parse_setting(std::string_view text, Sysctl& out);
 std::string format_setting(const Sysctl& value);
+
+// The bit of a packet's mark that asks for masquerade.
+struct MarkBit {
+  unsigned bit = 14;
+  uint32_t mark() const { return uint32_t{1} << bit; }
+  friend bool operator==(const MarkBit&, const MarkBit&) = default;
+};
+Result<void> parse_setting(std::string_view text, MarkBit& out);
+std::string format_setting(const MarkBit& value);
 
 struct AgentConfig {
   // Where the cluster's state comes from: exactly one is used, in this order.
@@ -57,6 +67,20 @@ struct AgentConfig {
   std::vector<Cidr> service_cidrs;
   std::vector<Cidr> node_cidrs;
   std::string service_proxy_name;
+
+  MarkBit masquerade_bit;
+  bool conntrack_tcp_be_liberal = false;
+  dataplane::IptablesVariant iptables_variant = dataplane::IptablesVariant::automatic;
+  bool nftables_drop_invalid = false;
+
+  // What userspace mode may hold at a time, and how long it waits: dataplane/userspace/driver.h.
+  unsigned userspace_max_captured = 131072;
+  unsigned userspace_max_connections = 16384;
+  unsigned userspace_max_udp_flows = 16384;
+  unsigned userspace_max_clients = 65536;
+  unsigned userspace_connect_attempts = 4;
+  Duration userspace_connect_timeout = std::chrono::seconds(3);
+  Duration userspace_udp_timeout = std::chrono::seconds(60);
 
   std::string ipvs_scheduler = "rr";
   bool ipvs_strict_arp = false;

@@ -10,6 +10,22 @@ namespace fairlead::agent {
 
 using dataplane::Mode;
 
+namespace {
+
+dataplane::UserspaceOptions userspace_options(const AgentConfig& config) {
+  dataplane::UserspaceOptions options;
+  options.max_captured = config.userspace_max_captured;
+  options.limits.max_connections = config.userspace_max_connections;
+  options.limits.max_udp_flows = config.userspace_max_udp_flows;
+  options.limits.max_clients = config.userspace_max_clients;
+  options.limits.connect_attempts = config.userspace_connect_attempts;
+  options.limits.connect_timeout = config.userspace_connect_timeout;
+  options.limits.udp_idle = config.userspace_udp_timeout;
+  return options;
+}
+
+}  // namespace
+
 std::unique_ptr<dataplane::Driver> make_driver(Mode mode, const DriverParts& parts) {
   const Log log = parts.log.named(std::string(to_string(mode)));
   switch (mode) {
@@ -25,10 +41,19 @@ std::unique_ptr<dataplane::Driver> make_driver(Mode mode, const DriverParts& par
       options.max_conntrack = parts.config.max_conntrack;
       return dataplane::make_ebpf_driver(options, parts.loop, log, parts.registry);
     }
-    case Mode::nftables:
-      return dataplane::make_nftables_driver({}, log, parts.registry);
-    case Mode::iptables:
-      return dataplane::make_iptables_driver({}, parts.loop, log, parts.registry);
+    case Mode::nftables: {
+      dataplane::NftablesOptions options;
+      options.masquerade_mark = parts.config.masquerade_bit.mark();
+      options.drop_invalid = parts.config.nftables_drop_invalid;
+      return dataplane::make_nftables_driver(options, log, parts.registry);
+    }
+    case Mode::iptables: {
+      dataplane::IptablesOptions options;
+      options.variant = parts.config.iptables_variant;
+      options.masquerade_mark = parts.config.masquerade_bit.mark();
+      options.tcp_be_liberal = parts.config.conntrack_tcp_be_liberal;
+      return dataplane::make_iptables_driver(options, parts.loop, log, parts.registry);
+    }
     case Mode::ipvs: {
       dataplane::IpvsOptions options;
       options.scheduler = parts.config.ipvs_scheduler;
@@ -36,7 +61,7 @@ std::unique_ptr<dataplane::Driver> make_driver(Mode mode, const DriverParts& par
       return dataplane::make_ipvs_driver(options, parts.loop, log, parts.registry);
     }
     case Mode::userspace:
-      return dataplane::make_userspace_driver({}, log, parts.registry);
+      return dataplane::make_userspace_driver(userspace_options(parts.config), log, parts.registry);
   }
   return nullptr;
 }

@@ -123,7 +123,8 @@ json::value to_kube_proxy_config(const AgentConfig& config, std::string_view mod
   for (const auto& range : config.node_port_addresses) {
     node_ports.emplace_back(format_setting(range));
   }
-  const json::object section{{"masqueradeAll", config.masquerade_all},
+  const json::object section{{"masqueradeBit", config.masquerade_bit.bit},
+                             {"masqueradeAll", config.masquerade_all},
                              {"syncPeriod", format_setting(config.sync_period)}};
   json::object iptables = section;
   iptables["localhostNodePorts"] = config.localhost_node_ports;
@@ -137,6 +138,7 @@ json::value to_kube_proxy_config(const AgentConfig& config, std::string_view mod
           {"clusterCIDR", format_setting(config.local_pod_cidrs)},
           {"nodePortAddresses", std::move(node_ports)},
           {"oomScoreAdj", config.oom_score_adj},
+          {"conntrack", {{"tcpBeLiberal", config.conntrack_tcp_be_liberal}}},
           {"iptables", std::move(iptables)},
           {"nftables", section}};
 }

@@ -129,10 +129,9 @@ Result<void> set_detect_local_mode(Draft& draft, const json::value& value) {
                   "' is not available: local pods are told apart by ClusterCIDR or NodeCIDR"));
 }
 
-Result<void> set_masquerade_bit(Draft&, const json::value& value) {
+Result<MarkBit> mark_bit_of(const json::value& value) {
   FL_TRY(const int64_t bit, number_of(value, 0, 31));
-  if (bit != 14) return fail("the mark for masquerading is bit 14 and cannot be moved");
-  return {};
+  return MarkBit{static_cast<unsigned>(bit)};
 }
 
 Result<void> set_oom_score(Draft& draft, const json::value& value) {
@@ -158,6 +157,8 @@ Result<void> set_sysctl(Draft& draft, const char* name, const json::value& value
     return {};                                                 \
   }
 
+// A socket that is balanced when it connects has no interface yet.
+constexpr std::string_view by_address = "local pods are told apart by address in every mode";
 constexpr std::string_view windows_only = "it is for Windows";
 constexpr std::string_view at_once = "changes are applied at once, and together when many come";
 
@@ -192,8 +193,8 @@ const KubeProxyRow rows[] = {
     {{"mode", honoured, "--proxy-mode; empty: auto"}, set_mode},
     {{"detectLocalMode", honoured, "ClusterCIDR: clusterCIDR; NodeCIDR: the Node's podCIDRs"},
      set_detect_local_mode},
-    {{"detectLocal.bridgeInterface", refused, "local pods are told apart by address"}, nullptr},
-    {{"detectLocal.interfaceNamePrefix", refused, "local pods are told apart by address"}, nullptr},
+    {{"detectLocal.bridgeInterface", refused, by_address}, nullptr},
+    {{"detectLocal.interfaceNamePrefix", refused, by_address}, nullptr},
     {{"clusterCIDR", honoured, "--local-pod-cidrs, as detectLocalMode says"},
      FL_SET(set_list(value, draft.cluster_cidrs))},
     {{"nodePortAddresses", honoured, "--node-port-addresses"},
@@ -203,7 +204,8 @@ const KubeProxyRow rows[] = {
      nullptr},
     {{"portRange", refused, "NodePorts are the API server's to choose"}, nullptr},
     {{"windowsRunAsService", refused, windows_only}, nullptr},
-    {{"iptables.masqueradeBit", honoured, "14"}, set_masquerade_bit},
+    {{"iptables.masqueradeBit", honoured, "--iptables-masquerade-bit, unless mode is nftables"},
+     FL_ASSIGN(iptables_masquerade_bit, mark_bit_of(value))},
     {{"iptables.masqueradeAll", honoured, "--masquerade-all, unless mode is nftables"},
      FL_ASSIGN(iptables_masquerade_all, bool_of(value))},
     {{"iptables.localhostNodePorts", honoured, "--localhost-node-ports"},
@@ -222,7 +224,8 @@ const KubeProxyRow rows[] = {
     {{"ipvs.tcpTimeout", refused, "set the time-outs with ipvsadm --set"}, nullptr},
     {{"ipvs.tcpFinTimeout", refused, "set the time-outs with ipvsadm --set"}, nullptr},
     {{"ipvs.udpTimeout", refused, "set the time-outs with ipvsadm --set"}, nullptr},
-    {{"nftables.masqueradeBit", honoured, "14"}, set_masquerade_bit},
+    {{"nftables.masqueradeBit", honoured, "--iptables-masquerade-bit, when mode is nftables"},
+     FL_ASSIGN(nftables_masquerade_bit, mark_bit_of(value))},
     {{"nftables.masqueradeAll", honoured, "--masquerade-all, unless mode is iptables or ipvs"},
      FL_ASSIGN(nftables_masquerade_all, bool_of(value))},
     {{"nftables.syncPeriod", honoured, "--sync-period, when mode is nftables"},
@@ -244,14 +247,8 @@ const KubeProxyRow rows[] = {
      FL_SET(set_sysctl(draft, "tcp_timeout_established", value))},
     {{"conntrack.tcpCloseWaitTimeout", honoured, "sysctl nf_conntrack_tcp_timeout_close_wait"},
      FL_SET(set_sysctl(draft, "tcp_timeout_close_wait", value))},
-    {{"conntrack.tcpBeLiberal", honoured, "sysctl nf_conntrack_tcp_be_liberal"},
-     [](Draft& draft, const json::value& value) -> Result<void> {
-       FL_TRY(const bool liberal, bool_of(value));
-       if (liberal) {
-         draft.config.sysctls.push_back({"net.netfilter.nf_conntrack_tcp_be_liberal", "1"});
-       }
-       return {};
-     }},
+    {{"conntrack.tcpBeLiberal", honoured, "--conntrack-tcp-be-liberal"},
+     FL_ASSIGN(config.conntrack_tcp_be_liberal, bool_of(value))},
     {{"conntrack.udpTimeout", honoured, "sysctl nf_conntrack_udp_timeout"},
      FL_SET(set_sysctl(draft, "udp_timeout", value))},
     {{"conntrack.udpStreamTimeout", honoured, "sysctl nf_conntrack_udp_timeout_stream"},
@@ -275,6 +272,26 @@ std::span<const KubeProxyField> kube_proxy_fields() {
   return fields;
 }
 
+namespace {
+
+Result<void> choose_masquerade_bit(KubeProxyDraft& draft) {
+  const auto& iptables = draft.iptables_masquerade_bit;
+  const auto& nftables = draft.nftables_masquerade_bit;
+  const bool any = draft.mode.empty();
+  if (any && iptables && nftables && *iptables != *nftables) {
+    return fail("iptables.masqueradeBit and nftables.masqueradeBit differ: mode must say which");
+  }
+  const auto& chosen = draft.mode == "nftables" || (any && !iptables) ? nftables : iptables;
+  if (!chosen) return {};
+  if (draft.mode == "ipvs" && *chosen != MarkBit{}) {
+    return fail("iptables.masqueradeBit: ipvs mode has bit 14");
+  }
+  draft.config.masquerade_bit = *chosen;
+  return {};
+}
+
+}  // namespace
+
 // kube-proxy reads the section of the mode that it runs in; without a mode, whatever is said
 // counts.
 Result<void> finish_kube_proxy_draft(KubeProxyDraft& draft) {
@@ -282,6 +299,7 @@ Result<void> finish_kube_proxy_draft(KubeProxyDraft& draft) {
   const bool any = draft.mode.empty(), nftables = draft.mode == "nftables";
   config.masquerade_all = ((any || !nftables) && draft.iptables_masquerade_all) ||
                           ((any || nftables) && draft.nftables_masquerade_all);
+  FL_TRY_VOID(choose_masquerade_bit(draft));
   Duration period = draft.iptables_sync;
   if (draft.mode == "ipvs") period = draft.ipvs_sync;
   if (nftables) period = draft.nftables_sync;

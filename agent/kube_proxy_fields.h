@@ -16,6 +16,7 @@ struct KubeProxyDraft {
   std::string mode, detect_local_mode;
   std::vector<Cidr> cluster_cidrs;
   bool iptables_masquerade_all = false, nftables_masquerade_all = false;
+  std::optional<MarkBit> iptables_masquerade_bit, nftables_masquerade_bit;
   Duration iptables_sync{}, ipvs_sync{}, nftables_sync{};
   uint32_t conntrack_max_per_core = 0, conntrack_min = 0;
 };

@@ -32,6 +32,10 @@ TEST(HostSettings, AreWrittenWhenTheyAreSet) {
   EXPECT_EQ(first_line(proc + "/sys/net/netfilter/nf_conntrack_max"), "131072");
   EXPECT_EQ(first_line(proc + "/self/oom_score_adj"), "-999");
 
+  config.conntrack_tcp_be_liberal = true;
+  EXPECT_TRUE(apply_host_settings(config, proc));
+  EXPECT_EQ(first_line(proc + "/sys/net/netfilter/nf_conntrack_tcp_be_liberal"), "1");
+
   config.sysctls = {{"net.none.such", "1"}};
   const auto failed = apply_host_settings(config, proc);
   ASSERT_FALSE(failed);
