@@ -217,7 +217,7 @@ Result<void> EbpfDriver::verify_attachments(bool repair, std::vector<Drift>& dri
   if (links_) {
     FL_TRY(const std::vector<std::string> bare, links_->without_programs());
     for (const std::string& name : bare) {
-      drifts.push_back({cat("link ", name, " has no tc programs"), "another user of tc"});
+      drifts.push_back({cat("link ", name, " lacks a tc program"), "another user of tc"});
     }
   }
   if (!repair) return {};

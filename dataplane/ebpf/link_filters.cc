@@ -105,7 +105,8 @@ Result<std::vector<std::string>> LinkFilters::without_programs() const {
   FL_TRY(const std::vector<net::LinkInfo> links, netlink.links());
   std::vector<std::string> names;
   for (const net::LinkInfo& link : links) {
-    if (wants_tc(link, names_) && !has_programs(link.index)) names.push_back(link.name);
+    if (!wants_tc(link, names_)) continue;
+    if (!has_both_tc(link.index) && !tcx_.attached(link.index)) names.push_back(link.name);
   }
   return names;
 }

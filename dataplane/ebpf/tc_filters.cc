@@ -104,6 +104,11 @@ bool has_tc(int link_index) {
          is_ours(link_index, BPF_TC_EGRESS, "tc_egress");
 }
 
+bool has_both_tc(int link_index) {
+  return is_ours(link_index, BPF_TC_INGRESS, "tc_ingress") &&
+         is_ours(link_index, BPF_TC_EGRESS, "tc_egress");
+}
+
 Result<void> detach_tc(int link_index) {
   struct Side {
     bpf_tc_attach_point point;

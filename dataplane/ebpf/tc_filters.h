@@ -16,6 +16,7 @@ Result<void> attach_tc(int link_index, int ingress_program, int egress_program);
 // somebody else's stay, and a link without ours is left alone.
 Result<void> detach_tc(int link_index);
 
-bool has_tc(int link_index);
+bool has_tc(int link_index);  // at least one of them
+bool has_both_tc(int link_index);
 
 }  // namespace fairlead::dataplane::ebpf

@@ -1,6 +1,7 @@
 // The driver against the kernel's maps, pins and links: what it takes over, what it replaces, what
 // it says when something is in the way.
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -156,6 +157,31 @@ TEST_F(EbpfDriverTest, TcxProgramsOfAnotherLayoutAreReplacedInPlace) {
   ASSERT_TRUE(apply(web).ok());
   EXPECT_EQ(carriers("pods0"), "tcx");
   EXPECT_NE(access((home + "/v0").c_str(), F_OK), 0);
+}
+
+TEST_F(EbpfDriverTest, VerifyMissesOneOfTwoFilters) {
+  options_.tcx = false;
+  ASSERT_TRUE(start());
+  ASSERT_TRUE(apply(web).ok());
+  auto scope = net::NetnsScope::enter(node());
+  EXPECT_EQ(driver_->verify(false)->size(), 0u);
+  const int index = net::Netlink::open()->link("pods0")->index;
+  bpf_tc_hook hook{};
+  hook.sz = sizeof hook;
+  hook.ifindex = index;
+  hook.attach_point = BPF_TC_INGRESS;
+  bpf_tc_opts filter{};
+  filter.sz = sizeof filter;
+  filter.handle = 0xfa1;
+  filter.priority = 100;
+  ASSERT_EQ(bpf_tc_detach(&hook, &filter), 0);
+  EXPECT_TRUE(ebpf::has_tc(index)) << "the other one is there";
+  const auto drifts = driver_->verify(true);
+  ASSERT_TRUE(drifts);
+  ASSERT_EQ(drifts->size(), 1u);
+  EXPECT_EQ((*drifts)[0], (Drift{"link pods0 lacks a tc program", "another user of tc", true}));
+  EXPECT_TRUE(ebpf::has_both_tc(index));
+  EXPECT_EQ(driver_->verify(false)->size(), 0u);
 }
 
 TEST_F(EbpfDriverTest, SaysWhatIsInTheWay) {
