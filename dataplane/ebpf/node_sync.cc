@@ -45,13 +45,16 @@ std::pair<uint16_t, uint16_t> masquerade_ports(uint16_t low, uint16_t high) {
   return {61000, 65535};
 }
 
+uint64_t own_netns_cookie() {
+  const net::Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  uint64_t cookie = 0;
+  socklen_t length = sizeof cookie;
+  return getsockopt(socket.get(), SOL_SOCKET, so_netns_cookie, &cookie, &length) == 0 ? cookie : 0;
+}
+
 NodeFacts read_node_facts() {
   NodeFacts facts;
-  net::Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  socklen_t length = sizeof facts.netns_cookie;
-  if (getsockopt(socket.get(), SOL_SOCKET, so_netns_cookie, &facts.netns_cookie, &length) != 0) {
-    facts.netns_cookie = 0;
-  }
+  facts.netns_cookie = own_netns_cookie();
   unsigned low = 32768, high = 60999;
   std::ifstream("/proc/sys/net/ipv4/ip_local_port_range") >> low >> high;
   std::tie(facts.masquerade_port_low, facts.masquerade_port_high) =

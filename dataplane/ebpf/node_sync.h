@@ -24,6 +24,9 @@ struct NodeFacts {
 // Masquerade ports that no socket is given by itself: `low`..`high` is ip_local_port_range.
 std::pair<uint16_t, uint16_t> masquerade_ports(uint16_t low, uint16_t high);
 
+// Of this thread's network namespace; 0: the kernel does not say (SO_NETNS_COOKIE, Linux 5.14).
+uint64_t own_netns_cookie();
+
 NodeFacts read_node_facts();
 
 // Belongs to one thread. `maps` and `addresses` outlive it.

@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "dataplane/ebpf/driver.h"
+#include "dataplane/ebpf/node_sync.h"
 #include "dataplane/ebpf/stale_udp.h"
 #include "net/fd.h"
 #include "skeletons/probe.skel.h"
@@ -83,6 +84,11 @@ EbpfSupport probe_ebpf() {
   if (support.sendmsg && !support.recvmsg) {
     support.sendmsg = false;  // an answer from an unknown address would be thrown away
     notes.push_back("sendmsg is not used without recvmsg");
+  }
+  if (support.connect && ebpf::own_netns_cookie() == 0) {
+    notes.push_back(
+        "no SO_NETNS_COOKIE, which came with Linux 5.14: sockets of pods count as the node's, and "
+        "NodePorts are not served on 127.0.0.1");
   }
   int error = load_trivial(BPF_PROG_TYPE_SCHED_CLS, static_cast<bpf_attach_type>(0));
   support.tc = error == 0;
