@@ -15,10 +15,13 @@ uint32_t ticks_now() {
 
 namespace {
 
+constexpr uint32_t hurried_timeout = 2;
+
 // A packet may have come since `now` was read.
-bool is_over(const fl_tuple& tuple, const fl_nat& nat, uint32_t now) {
-  auto idle = static_cast<int32_t>(now - nat.seen);
-  return idle > static_cast<int32_t>(fl_flow_timeout(tuple.protocol == IPPROTO_TCP, nat.flags));
+bool is_over(const fl_tuple& tuple, const fl_nat& nat, uint32_t now, bool hurry) {
+  uint32_t timeout = fl_flow_timeout(tuple.protocol == IPPROTO_TCP, nat.flags);
+  if (hurry && timeout == FL_TIMEOUT_TCP_CLOSED) timeout = hurried_timeout;
+  return static_cast<int32_t>(now - nat.seen) > static_cast<int32_t>(timeout);
 }
 
 }  // namespace
@@ -27,16 +30,16 @@ size_t live_flows(const Maps& maps, uint32_t now) {
   size_t live = 0;
   each_entry<fl_tuple, fl_nat>(
       maps, MapId::conntrack,
-      [&](const fl_tuple& tuple, const fl_nat& nat) { live += !is_over(tuple, nat, now); });
+      [&](const fl_tuple& tuple, const fl_nat& nat) { live += !is_over(tuple, nat, now, false); });
   return live;
 }
 
-ConntrackSweep sweep_conntrack(Maps& maps, uint32_t now) {
+ConntrackSweep sweep_conntrack(Maps& maps, uint32_t now, bool hurry) {
   ConntrackSweep sweep;
   std::vector<fl_tuple> over;
   sweep.error = each_entry<fl_tuple, fl_nat>(maps, MapId::conntrack,
                                              [&](const fl_tuple& tuple, const fl_nat& nat) {
-                                               if (is_over(tuple, nat, now)) {
+                                               if (is_over(tuple, nat, now, hurry)) {
                                                  over.push_back(tuple);
                                                } else {
                                                  ++sweep.entries;

@@ -55,6 +55,7 @@ class EbpfDriver final : public Driver {
   Result<void> attach_links();
   void finish(ApplyReport& report);
   void update_counters();
+  void sweep(bool hurry);
   void age_conntrack();
   void refresh_marks();
   void set_gauges();
@@ -79,6 +80,7 @@ class EbpfDriver final : public Driver {
   bool served_ = false;         // a full table has been applied
   NodeConfig node_config_;      // of the last apply()
   size_t members_removed_ = 0;  // when stale sockets were looked for
+  ebpf::SweepPace pace_;
   net::Timer counters_timer_, conntrack_timer_, stale_timer_;
 };
 
@@ -106,8 +108,8 @@ Result<void> EbpfDriver::start() {
   } else {
     FL_TRY_VOID(attach());
   }
-  update_counters();
   age_conntrack();
+  update_counters();
   return {};
 }
 
@@ -117,7 +119,8 @@ Result<std::string> EbpfDriver::cgroup() const {
 
 Result<void> EbpfDriver::attach() {
   FL_TRY(const std::string folder, cgroup());
-  if (pins_.has_older()) {
+  const bool upgrade = pins_.has_older();
+  if (upgrade) {
     const auto carried = ebpf::carry_older_flows(pins_, *object_, *maps_);
     if (!carried) log_.warn(carried.error().message);
     if (carried) log_.info("flows of another layout taken over", {{"entries", *carried}});
@@ -125,6 +128,10 @@ Result<void> EbpfDriver::attach() {
   FL_TRY_VOID(ebpf::attach_socket_programs(*object_, pins_, folder));
   marks_->suspend();  // the programs before these may begin flows without marking them
   FL_TRY_VOID(attach_links());
+  if (upgrade) {
+    const size_t missed = ebpf::carry_missed_flows(pins_, *object_);
+    if (missed > 0) log_.info("flows that began meanwhile taken over", {{"entries", missed}});
+  }
   refresh_marks();
   attached_ = true;
   pins_.remove_older();
@@ -279,13 +286,21 @@ Result<void> EbpfDriver::cleanup() {
 }
 
 void EbpfDriver::update_counters() {
-  metrics_.update(ebpf::read_counters(object_->map_fd("counters")));
+  const ebpf::CounterValues values = ebpf::read_counters(object_->map_fd("counters"));
+  metrics_.update(values);
+  if (pace_.due(values[FL_TC_FLOWS], maps_->capacity(ebpf::MapId::conntrack))) sweep(true);
   counters_timer_ = loop_.after(counters_every, [this] { update_counters(); });
 }
 
+void EbpfDriver::sweep(bool hurry) {
+  const uint64_t flows = ebpf::read_counters(object_->map_fd("counters"))[FL_TC_FLOWS];
+  const auto swept = ebpf::sweep_conntrack(*maps_, ebpf::ticks_now(), hurry);
+  pace_.swept(swept.entries, flows);
+  set_map_gauges(ebpf::MapId::conntrack, swept.entries);
+}
+
 void EbpfDriver::age_conntrack() {
-  ebpf::ConntrackSweep sweep = ebpf::sweep_conntrack(*maps_, ebpf::ticks_now());
-  set_map_gauges(ebpf::MapId::conntrack, sweep.entries);
+  sweep(false);
   if (attached_) refresh_marks();
   conntrack_timer_ = loop_.after(conntrack_every, [this] { age_conntrack(); });
 }

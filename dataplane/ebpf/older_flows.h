@@ -13,4 +13,8 @@ namespace fairlead::dataplane::ebpf {
 // datagrams choose again). Returns how many. To be called right before our programs take over.
 Result<size_t> carry_older_flows(const Pins& pins, const Object& object, Maps& maps);
 
+// After they have taken over: those that began in between. What our programs wrote stays. Marks
+// must be refreshed afterwards. Returns how many.
+size_t carry_missed_flows(const Pins& pins, const Object& object);
+
 }  // namespace fairlead::dataplane::ebpf
