@@ -119,7 +119,9 @@ std::string nearest_name(std::string_view word, const std::vector<std::string_vi
   const auto best = std::min_element(names.begin(), names.end(), [&](auto a, auto b) {
     return distance(word, a) < distance(word, b);
   });
-  if (best == names.end() || distance(word, *best) > 3) return "";
+  if (best == names.end()) return "";
+  // Of a short word little would be left: "no" is not meant for "up".
+  if (distance(word, *best) > std::min<size_t>(3, word.size() / 2)) return "";
   return cat(": did you mean '", *best, "'?");
 }
 

@@ -108,5 +108,20 @@ TEST(Options, ListsMayBeEmptied) {
   EXPECT_TRUE(list.empty());
 }
 
+TEST(Option, SuggestsNamesThatAreNearForTheirLength) {
+  const std::vector<std::string_view> names = {"up", "agent", "proxy-mode"};
+  const std::pair<std::string_view, std::string_view> cases[] = {
+      {"agnet", ": did you mean 'agent'?"},
+      {"proxymode", ": did you mean 'proxy-mode'?"},
+      {"upp", ": did you mean 'up'?"},
+      {"nope", ""},
+      {"x", ""},
+      {"", ""},
+      {"something-else", ""},
+  };
+  for (const auto& [word, want] : cases) EXPECT_EQ(nearest_name(word, names), want) << word;
+  EXPECT_EQ(nearest_name("agent", {}), "");
+}
+
 }  // namespace
 }  // namespace fairlead::agent
