@@ -4,8 +4,10 @@
 #include <yaml-cpp/exceptions.h>
 #include <yaml-cpp/parser.h>
 
+#include <map>
 #include <sstream>
 
+#include "api/utf8.h"
 #include "api/yaml_lines.h"
 #include "api/yaml_scalar.h"
 #include "base/text.h"
@@ -211,30 +213,6 @@ class Builder final : public YAML::EventHandler {
   size_t alias_bytes_ = 0;
   size_t nodes_ = 0;
 };
-
-// The offset of the first byte that is not UTF-8 (RFC 3629), or npos.
-size_t invalid_utf8(std::string_view text) {
-  for (size_t i = 0; i < text.size();) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    const size_t length = byte < 0x80   ? 1
-                          : byte < 0xc2 ? 0
-                          : byte < 0xe0 ? 2
-                          : byte < 0xf0 ? 3
-                          : byte < 0xf5 ? 4
-                                        : 0;
-    if (length == 0 || i + length > text.size()) return i;
-    for (size_t k = 1; k < length; ++k) {
-      if ((static_cast<unsigned char>(text[i + k]) & 0xc0) != 0x80) return i;
-    }
-    const auto second = static_cast<unsigned char>(length > 1 ? text[i + 1] : 0);
-    if ((byte == 0xe0 && second < 0xa0) || (byte == 0xed && second > 0x9f) ||
-        (byte == 0xf0 && second < 0x90) || (byte == 0xf4 && second > 0x8f)) {
-      return i;
-    }
-    i += length;
-  }
-  return std::string_view::npos;
-}
 
 // The form that compilers use and editors can jump to.
 std::unexpected<Error> fail_at(std::string_view file, int line, std::string_view message) {

@@ -1,16 +1,32 @@
 #include "controlplane/objects/protobuf.h"
 
-#include "base/clock.h"
+#include <chrono>
+#include <cstdio>
+
+#include "api/utf8.h"
 #include "base/text.h"
 #include "controlplane/objects/protobuf_tables.h"
 #include "controlplane/objects/protobuf_wire.h"
-#include "controlplane/objects/utf8.h"
 
 namespace fairlead::controlplane {
 namespace {
 
 constexpr int64_t kFirstSecond = -62135596800;  // 0001-01-01, which is also Go's zero time
 constexpr int64_t kLastSecond = 253402300799;   // 9999-12-31
+
+// RFC 3339. WallTime, which counts nanoseconds, ends in 2262.
+std::string time_text(int64_t seconds) {
+  const std::chrono::sys_seconds time{std::chrono::seconds(seconds)};
+  const auto midnight = std::chrono::floor<std::chrono::days>(time);
+  const std::chrono::year_month_day date(midnight);
+  const std::chrono::hh_mm_ss clock(time - midnight);
+  char text[32];
+  std::snprintf(text, sizeof text, "%04d-%02u-%02uT%02d:%02d:%02dZ", static_cast<int>(date.year()),
+                static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
+                static_cast<int>(clock.hours().count()), static_cast<int>(clock.minutes().count()),
+                static_cast<int>(clock.seconds().count()));
+  return text;
+}
 
 // Decodes one body; the budget is for all of it.
 class BodyDecoder {
@@ -109,7 +125,8 @@ class BodyDecoder {
       case WireKind::bytes:
         return json::value(base64_encode(wire.bytes));
       case WireKind::string:
-        if (!is_utf8(wire.bytes)) return malformed(type, cat(field.name, " is not valid UTF-8"));
+        if (!api::is_utf8(wire.bytes))
+          return malformed(type, cat(field.name, " is not valid UTF-8"));
         return json::value(wire.bytes);
       case WireKind::message:
         break;
@@ -160,7 +177,7 @@ class BodyDecoder {
       if (wire.number == 1) key = wire.bytes;
       if (wire.number == 2) value_field = wire;
     }
-    if (!is_utf8(key)) return malformed(type, cat("a key of ", field.name, " is no UTF-8"));
+    if (!api::is_utf8(key)) return malformed(type, cat("a key of ", field.name, " is no UTF-8"));
     FL_TRY(json::value value, single(type, field, value_field, depth));
     map.get_object()[key] = std::move(value);
     return {};
@@ -178,7 +195,7 @@ class BodyDecoder {
     if (seconds == kFirstSecond && nanos == 0) return json::value(nullptr);
     if (seconds < kFirstSecond || seconds > kLastSecond || nanos < 0 || nanos > 999'999'999)
       return malformed(type, "a time outside the years 1 to 9999");
-    std::string text = to_rfc3339(WallTime(std::chrono::seconds(seconds)));
+    std::string text = time_text(seconds);
     if (digits > 0) {
       std::string fraction = cat(1'000'000 + nanos / 1000);
       text.replace(text.size() - 1, 1, cat(".", std::string_view(fraction).substr(1), "Z"));
@@ -268,8 +285,9 @@ Result<json::value> ProtobufDecoder::decode(std::string_view body) const {
   FL_TRY(const Envelope envelope, open_envelope(body));
   const ProtobufMessage* type = tables_->find_kind(envelope.api_version, envelope.kind);
   if (type == nullptr || type->form != MessageForm::object)
-    return fail(cat("protobuf body: no kind \"", is_utf8(envelope.kind) ? envelope.kind : "?",
-                    "\" in \"", is_utf8(envelope.api_version) ? envelope.api_version : "?", "\""));
+    return fail(cat("protobuf body: no kind \"", api::is_utf8(envelope.kind) ? envelope.kind : "?",
+                    "\" in \"", api::is_utf8(envelope.api_version) ? envelope.api_version : "?",
+                    "\""));
   BodyDecoder decoder(*tables_);
   FL_TRY(json::value decoded, decoder.message(*type, envelope.raw, 1));
   json::object out;
