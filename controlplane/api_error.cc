@@ -1,5 +1,6 @@
 #include "controlplane/api_error.h"
 
+#include "api/utf8.h"
 #include "base/text.h"
 
 namespace fairlead::controlplane {
@@ -49,7 +50,7 @@ std::string status_json(const ApiError& error) {
   if (json::object details = details_json(error); !details.empty())
     status["details"] = std::move(details);
   status["code"] = error.code;
-  return json::serialize(status);
+  return api::to_utf8(json::serialize(status));  // a message may quote any bytes of a URL
 }
 
 net::HttpResponse to_response(const ApiError& error) {

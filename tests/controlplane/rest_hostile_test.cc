@@ -118,6 +118,23 @@ TEST_F(RestHostileTest, IllTypedMembersAreRefusedOrAbsent) {
   }
 }
 
+// What a URL says may be any bytes; an answer that quotes it is JSON all the same.
+TEST_F(RestHostileTest, AnswersAreUtf8) {
+  for (const char* line :
+       {"GET /api/v1/\xdc\xff", "GET /api/v1/%FF%FE", "\xdc /api/v1/pods",
+        "GET /api/v1/pods?labelSelector=%DC", "GET /api/v1/pods?fieldSelector=a%80%3D1",
+        "GET /api/v1/pods?limit=%FF", "GET /api/v1/pods?includeObject=%C3%28",
+        "GET /api/v1/namespaces/%ED%A0%80/pods/p", "DELETE /api/v1/namespaces/default/pods/%FF",
+        "PUT /api/v1/namespaces/default/pods/%FF"}) {
+    SCOPED_TRACE(line);
+    const Answer answer = rig.call(line, pod_text("p"));
+    EXPECT_GE(answer.status, 400);
+    EXPECT_LT(answer.status, 500);
+    EXPECT_TRUE(parse_json(answer.body).has_value()) << answer.body;
+    EXPECT_FALSE(answer.text("message").empty());
+  }
+}
+
 // A wait that no clock can express is cut to the longest one that it can.
 TEST_F(RestHostileTest, DeletionsWaitAtMostSixtyEightYears) {
   struct GraceCase {
