@@ -3,9 +3,9 @@
 
     load.py --tcp ADDRESS PORT [--udp ADDRESS PORT] [--workers N] [--open N]
 
-Each worker makes one HTTP request over a connection of its own, pauses, and goes on; one more does the
-same with datagrams; and N connections stay open, with a request each tenth of a second. A gap is the
-time from one answer that a worker got to its next one.
+Each worker makes one HTTP request over a connection of its own, pauses, and goes on; one more does
+the same with datagrams; and N connections stay open, with a request each tenth of a second. A gap is
+the time from one answer that a worker got to its next one.
 """
 import argparse
 import collections
@@ -106,7 +106,8 @@ def work(tally, target, stop):
 
 def summary(tallies, kinds):
     mine = [one for one in tallies if one.kind in kinds]
-    return {"requests": sum(one.requests for one in mine), "failed": sum(one.failed for one in mine),
+    return {"requests": sum(one.requests for one in mine),
+            "failed": sum(one.failed for one in mine),
             "gap_ms": round(max((one.gap_ms for one in mine), default=0)),
             "connections": len(mine) if kinds == {"open"} else 0,
             "broken": sum(one.broken for one in mine),
@@ -127,14 +128,16 @@ def main():
     stop, tallies, threads = threading.Event(), [], []
     for kind, (address, port) in jobs:
         tallies.append(Tally(kind))
-        threads.append(threading.Thread(target=work, args=(tallies[-1], (address, int(port)), stop)))
+        target = (address, int(port))
+        threads.append(threading.Thread(target=work, args=(tallies[-1], target, stop)))
     for thread in threads:
         thread.start()
     sys.stdin.read()
     stop.set()
     for thread in threads:
         thread.join()
-    json.dump({"short": summary(tallies, {"new", "udp"}), "open": summary(tallies, {"open"})}, sys.stdout)
+    json.dump({"short": summary(tallies, {"new", "udp"}), "open": summary(tallies, {"open"})},
+              sys.stdout)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """What users of Services notice when something happens to the node's agent, in each proxy mode.
 
-    bench/reliability/under_load.py [FAIRLEAD] [--mode M,...] [--case C,...] [--previous OLD] [-o json]
+    bench/reliability/under_load.py [FAIRLEAD] [--mode M,...] [--case C,...] [--previous OLD]
+                                    [-o json]
 
 Root. A lab (`fairlead lab`) of one node and three backends: namespaces without uplink, gone
 afterwards. A pod dials the ClusterIP over IPv4 and IPv6, TCP and UDP, a host outside the NodePort:
@@ -16,9 +17,9 @@ a connection for each request, and connections that stay open. Meanwhile somethi
   flowsfull  ebpf: a flow table of 4,096 entries, several times as many flows
   switch     the mode changes on the running agent, each ordered pair of the modes once
 
-`failed` of `requests` got no answer; `gap` is the longest time that one of a dozen clients waited for
-its next answer; `broken` of `open` connections had to be made anew. Exit status 1: a figure is not 0
-that should be. Modes whose flows are in the agent itself (userspace) lose them with it: said so.
+`failed` of `requests` got no answer; `gap` is the longest time that one of a dozen clients waited
+for its next answer; `broken` of `open` connections had to be made anew. Exit status 1: a figure is
+not 0 that should be. Modes whose flows are in the agent itself (userspace) lose them with it: said so.
 """
 import argparse
 import contextlib
@@ -63,6 +64,14 @@ def ask(path, method, url, document=None):
     return json.loads(body)
 
 
+def http_text(path, url):
+    link = Unix(path)
+    link.request("GET", url)
+    text = link.getresponse().read().decode()
+    link.close()
+    return text
+
+
 def wait_for(condition, seconds, what):
     end = time.monotonic() + seconds
     while not condition():
@@ -76,6 +85,7 @@ class Lab:
         self.program, self.name, self.api_port = program, name, api_port
         self.folder = pathlib.Path("/run/fairlead-lab") / name
         self.api = self.folder / "api.sock"
+        self.own = []  # processes that the lab does not know
 
     def up(self, mode, previous):
         self.run("up", "--backends", "3", "--api-port", str(self.api_port), "--proxy-mode", mode,
@@ -107,6 +117,9 @@ class Lab:
             all(one["state"] == "ok" for one in status["components"])
 
     def close(self):
+        for process in self.own:
+            process.terminate()
+            process.wait()
         self.run("down")
 
 
@@ -167,7 +180,7 @@ def layout(lab, _):
 
 
 def feed(lab, _):
-    """The deletions happen by another server on the same data, at an address that the agent has not."""
+    """Another server on the same data, at an address that the agent does not know, deletes."""
     ask(lab.api, "POST", SERVICES, {"metadata": {"name": "gone"}, "spec": {
         "selector": {"app": "demo"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}})
     known = lambda: "PORT" in lab.agent("explain", "service", "default/gone").stdout  # noqa: E731
@@ -213,23 +226,24 @@ def mapfull(lab, _):
     return ""
 
 
-def flowsfull(lab, _):
-    """The same agent with a small table; then the lab's own again."""
+def small_flow_table(lab):
+    """The node's agent, with the same words and a small table; it ends with the lab."""
     state = json.loads((lab.folder / "state.json").read_text())
     pid = state["processes"]["node1"]["pid"]
     words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
     lab.run("stop", "node1")
     with open(lab.folder / "log" / "node1.log", "a") as log:
-        agent = subprocess.Popen(
+        lab.own.append(subprocess.Popen(
             lab.inside("node1", *[word.decode() for word in words], "--max-conntrack", "4096"),
-            stdout=log, stderr=log)
-    try:
-        wait_for(lab.in_sync, 20, "the agent with a small table")
-        time.sleep(20)
-    finally:
-        agent.terminate()
-        agent.wait()
-    lab.run("start", "node1")
+            stdout=log, stderr=log))
+    wait_for(lab.in_sync, 20, "the agent with a small table")
+
+
+def flowsfull(lab, _):
+    metrics = http_text(lab.folder / "node1.sock", "/metrics")
+    if 'map_capacity{map="conntrack"} 4096' not in metrics:
+        return "the table is not small"
+    time.sleep(25)
     return ""
 
 
@@ -240,11 +254,13 @@ def switch(lab, to):
 
 CASES = {"kill": kill, "upgrade": upgrade, "layout": layout, "feed": feed, "mapfull": mapfull,
          "flowsfull": flowsfull}
+BEFORE = {"flowsfull": small_flow_table}
 ONLY_EBPF = {"layout", "mapfull", "flowsfull"}
 AGENT_AWAY = {"kill", "upgrade", "layout"}
 
 
 def measure(lab, case, mode, happen, argument=None):
+    BEFORE.get(case, lambda _: None)(lab)
     load = Load(lab)
     try:
         problem = happen(lab, argument)
@@ -292,8 +308,9 @@ def rows(arguments):
         with a_lab(arguments, path[0]) as lab:
             for old, new in itertools.pairwise(path):
                 if new in IN_PROCESS:  # must have drained before it can be had again
-                    wait_for(lambda: not any(new in one for one in lab.status()["proxy"]["retiring"]),
-                             320, f"{new} has drained")
+                    gone = lambda: not any(new in one  # noqa: E731
+                                           for one in lab.status()["proxy"]["retiring"])
+                    wait_for(gone, 320, f"{new} has drained")
                 yield measure(lab, "switch", f"{old} -> {new}", switch, new)
 
 
