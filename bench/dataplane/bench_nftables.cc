@@ -1,6 +1,7 @@
 // The nftables driver against a kernel of its own (root, in a namespace): a full sync, one endpoint
 // more or less, taking over what an earlier run left, reading all back to verify it; at 10 backends
 // a service. `commands_kB` and `writes` are of one apply; `peak_MB` is how much the process grew.
+// And the first two against rules of kube-proxy's shape.
 #include <benchmark/benchmark.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/text.h"
+#include "bench/dataplane/sync_duel.h"
 #include "dataplane/compile.h"
 #include "dataplane/nftables/driver.h"
 #include "dataplane/nftables/runner.h"
@@ -155,24 +157,137 @@ void BM_NftablesVerify(benchmark::State& state) {
 }
 BENCHMARK(BM_NftablesVerify)->Arg(1'000)->Arg(10'000)->Unit(benchmark::kMillisecond);
 
-// The same table, listed to text by libnftables and read by netlink.
-void BM_NftablesRead(benchmark::State& state, bool by_netlink) {
-  if (!can_run(state)) return;
-  Place place(state);
-  place.apply(*place.make_driver(), {}, true);
-  const auto runner = make_nft_runner();
-  for (auto _ : state) {
-    if (by_netlink) {
-      CHECK(runner->read_table("fairlead").has_value());
-    } else {
-      CHECK(runner->list_table("fairlead").has_value());
-    }
-  }
-  place.report(state);
+// kube-proxy's shape: a map of verdicts, a chain for each service and each endpoint, and in the
+// service's chain an anonymous map by a random number. By `nft -f`, as kube-proxy does it.
+std::string endpoint_chain(const SocketAddress& backend) {
+  return cat("endpoint-", backend.ip.to_string(), "-", backend.port);
 }
-BENCHMARK_CAPTURE(BM_NftablesRead, ByNetlink, true)->Arg(10'000)->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(BM_NftablesRead, ByLibnftables, false)
+
+std::string add_endpoint(const SocketAddress& backend) {
+  const std::string chain = endpoint_chain(backend);
+  return cat("add chain ip peer ", chain, "\nadd rule ip peer ", chain, " ip saddr ",
+             backend.ip.to_string(), " jump mark-for-masquerade\nadd rule ip peer ", chain,
+             " meta l4proto tcp dnat to ", backend.to_string(), "\n");
+}
+
+std::string service_rules(const std::string& chain, const PortRule& rule) {
+  std::string out =
+      cat("add rule ip peer ", chain, " ip daddr ", rule.frontends[0].ip.to_string(),
+          " tcp dport 80 ip saddr != 10.128.0.0/24 jump mark-for-masquerade\n", "add rule ip peer ",
+          chain, " numgen random mod ", rule.backends.size(), " vmap { ");
+  for (size_t i = 0; i < rule.backends.size(); ++i) {
+    const SocketAddress backend{rule.backends[i].ip, rule.backends[i].port};
+    append(out, cat(i == 0 ? "" : ", ", i, " : goto ", endpoint_chain(backend)));
+  }
+  return out + " }\n";
+}
+
+std::string service_chain(const PortRule& rule) {
+  return cat("service-", rule.frontends[0].ip.to_string());
+}
+
+std::string peer_full(const ServiceTable& table) {
+  std::string out =
+      "add table ip peer\ndelete table ip peer\nadd table ip peer\n"
+      "add map ip peer service-ips { type ipv4_addr . inet_proto . inet_service : verdict; }\n"
+      "add chain ip peer mark-for-masquerade\n"
+      "add rule ip peer mark-for-masquerade meta mark set meta mark or 0x4000\n";
+  for (const std::string_view hook : {"prerouting", "output"}) {
+    append(out, cat("add chain ip peer ", hook, " { type nat hook ", hook, " priority -100; }\n",
+                    "add rule ip peer ", hook,
+                    " ip daddr . meta l4proto . th dport vmap @service-ips\n"));
+  }
+  for (const auto& [key, entry] : table.services) {
+    const PortRule& rule = entry.ports[0];
+    for (const Backend& backend : rule.backends) {
+      append(out, add_endpoint({backend.ip, backend.port}));
+    }
+    const std::string chain = service_chain(rule);
+    append(out, cat("add chain ip peer ", chain, "\n", service_rules(chain, rule),
+                    "add element ip peer service-ips { ", rule.frontends[0].ip.to_string(),
+                    " . tcp . 80 : goto ", chain, " }\n"));
+  }
+  return out;
+}
+
+// The last endpoint comes, or `gone` goes.
+std::string peer_change(const PortRule& rule, const std::optional<SocketAddress>& gone) {
+  const Backend& last = rule.backends.back();
+  const std::string chain = service_chain(rule);
+  const std::string rules = cat("flush chain ip peer ", chain, "\n", service_rules(chain, rule));
+  if (!gone) return add_endpoint({last.ip, last.port}) + rules;
+  const std::string old = endpoint_chain(*gone);
+  return cat(rules, "flush chain ip peer ", old, "\ndelete chain ip peer ", old, "\n");
+}
+
+// Ours and the peer's, turn and turn about.
+class NftDuel {
+ public:
+  explicit NftDuel(uint32_t services) : cluster_(services) {
+    ours_at_.timed([&] { driver_ = make_nftables_driver({}, Log(sink_), registry_); });
+  }
+  void full_sync(bench::Duel& duel) {
+    const uint64_t before = bytes();
+    ours_at_.timed([&] { CHECK(driver_->cleanup()); });
+    const double ours =
+        ours_at_.timed([&] { CHECK(driver_->apply(cluster_.table(), {}, true).ok()); });
+    const std::string commands = peer_full(cluster_.table());
+    peer_at_.timed([] { bench::feed("nft -f -", "flush ruleset\n"); });
+    const double peer = peer_at_.timed([&] { bench::feed("nft -f -", commands); });
+    duel.add(ours, peer, bytes() - before, commands.size());
+  }
+  void one_endpoint(bench::Duel& duel) {
+    const uint64_t before = bytes();
+    const Backend last = cluster_.changing().backends.back();
+    const auto changed = cluster_.change();
+    const double ours =
+        ours_at_.timed([&] { CHECK(driver_->apply(cluster_.table(), changed, false).ok()); });
+    const std::string commands = peer_change(
+        cluster_.changing(),
+        cluster_.has_more() ? std::nullopt : std::optional(SocketAddress{last.ip, last.port}));
+    const double peer = peer_at_.timed([&] { bench::feed("nft -f -", commands); });
+    duel.add(ours, peer, bytes() - before, commands.size());
+  }
+
+ private:
+  uint64_t bytes() {
+    return registry_.counter("fairlead_nftables_command_bytes_total", "").value();
+  }
+
+  FdLogSink fd_sink_{2};
+  Log sink_{fd_sink_, LogLevel::error};
+  Registry registry_;
+  bench::ChangingCluster cluster_;
+  bench::OwnNetns ours_at_{"a"}, peer_at_{"b"};
+  std::unique_ptr<Driver> driver_;
+};
+
+void BM_NftablesAgainstPeer_FullSync(benchmark::State& state) {
+  if (!can_run(state)) return;
+  NftDuel place(static_cast<uint32_t>(state.range(0)));
+  bench::Duel duel;
+  for (auto _ : state) place.full_sync(duel);
+  duel.report(state);
+}
+// At 10,000 services the peer takes minutes.
+BENCHMARK(BM_NftablesAgainstPeer_FullSync)
+    ->Arg(1'000)
     ->Arg(10'000)
+    ->Iterations(3)
+    ->Unit(benchmark::kMillisecond);
+
+void BM_NftablesAgainstPeer_OneEndpoint(benchmark::State& state) {
+  if (!can_run(state)) return;
+  NftDuel place(static_cast<uint32_t>(state.range(0)));
+  bench::Duel unmeasured, duel;
+  place.full_sync(unmeasured);
+  for (auto _ : state) place.one_endpoint(duel);
+  duel.report(state);
+}
+BENCHMARK(BM_NftablesAgainstPeer_OneEndpoint)
+    ->Arg(1'000)
+    ->Arg(10'000)
+    ->Iterations(20)
     ->Unit(benchmark::kMillisecond);
 
 }  // namespace

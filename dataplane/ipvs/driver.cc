@@ -1,9 +1,9 @@
 #include "dataplane/ipvs/driver.h"
 
-#include <algorithm>
 #include <optional>
 
 #include "base/text.h"
+#include "dataplane/ipvs/drifts.h"
 #include "dataplane/ipvs/host.h"
 #include "dataplane/ipvs/rule_sync.h"
 #include "dataplane/ipvs/service_sync.h"
@@ -33,7 +33,7 @@ class IpvsDriver final : public Driver {
         doors_(std::move(doors)),
         wanted_(options_.scheduler),
         services_(*doors_.table),
-        rules_(options_.table, *doors_.rules) {}
+        rules_({options_.table, options_.masquerade_mark}, *doors_.rules) {}
 
   std::string_view mode() const override { return "ipvs"; }
   Result<void> start() override;
@@ -54,7 +54,6 @@ class IpvsDriver final : public Driver {
   }
   void set_claim(const ServiceKey& key, std::optional<Claim> claim);
   void change_extras(const ServiceTable& table, const api::ObjectKey& service);
-  Result<void> set_sysctls();
   Result<void> load();
   bool is_ours(const ServiceKey& key, const std::set<ServiceKey>& own) const;
   std::set<ServiceKey> our_services() const;
@@ -64,8 +63,7 @@ class IpvsDriver final : public Driver {
   void note(ApplyReport& report, const Error& error);
   void check_leaving();
   void watch_leaving();
-  void find_service_drifts(std::vector<Drift>& out) const;
-  void find_address_drifts(std::vector<Drift>& out) const;
+  std::set<Ip> wanted_addresses() const;
 
   const IpvsOptions options_;
   net::EventLoop& loop_;
@@ -90,25 +88,6 @@ class IpvsDriver final : public Driver {
   net::Timer drain_timer_;
 };
 
-Result<void> IpvsDriver::set_sysctls() {
-  std::vector<std::pair<std::string_view, std::string_view>> settings = {
-      {"net/ipv4/ip_forward", "1"},
-      {"net/ipv4/vs/conntrack", "1"},  // masquerade needs it
-      // Packets to a destination that is gone end their connection, and clients with a remembered
-      // destination of weight 0 get another.
-      {"net/ipv4/vs/expire_nodest_conn", "1"},
-      {"net/ipv4/vs/expire_quiescent_template", "1"},
-  };
-  if (options_.strict_arp) {
-    settings.push_back({"net/ipv4/conf/all/arp_ignore", "1"});
-    settings.push_back({"net/ipv4/conf/all/arp_announce", "2"});
-  }
-  for (const auto& [key, value] : settings) {
-    FL_TRY_VOID(doors_.host->write_sysctl(key, value));
-  }
-  return {};
-}
-
 Result<void> IpvsDriver::start() {
   FL_TRY_VOID(check_scheduler(options_.scheduler));
   FL_TRY_VOID(load());
@@ -122,7 +101,10 @@ Result<void> IpvsDriver::start() {
 Result<void> IpvsDriver::load() {
   FL_TRY_VOID(doors_.table->open());
   FL_TRY_VOID(doors_.host->open(options_.device));
-  FL_TRY_VOID(set_sysctls());
+  FL_TRY_VOID(set_sysctls(*doors_.host, options_.strict_arp));
+  if (options_.timeouts != Timeouts()) {
+    FL_TRY_VOID(doors_.table->set_timeouts(options_.timeouts));
+  }
   FL_TRY_VOID(services_.load());
   FL_TRY(addresses_, doors_.host->addresses());
   FL_TRY_VOID(rules_.load());
@@ -328,57 +310,15 @@ Result<void> IpvsDriver::cleanup() {
   return {};
 }
 
-void IpvsDriver::find_service_drifts(std::vector<Drift>& out) const {
-  constexpr std::string_view owner = "another user of ipvsadm";
-  const auto say = [&](std::string what) { out.push_back({std::move(what), std::string(owner)}); };
-  for (const auto& [key, claim] : claims_) {
-    const auto held = services_.held().find(key);
-    if (held == services_.held().end()) {
-      say(cat("IPVS service ", to_text(key), " is missing"));
-      continue;
-    }
-    if (held->second.settings != claim.settings) {
-      say(cat("IPVS service ", to_text(key), " has other settings"));
-    }
-    for (const SocketAddress& address : claim.backends) {
-      const auto destination = held->second.destinations.find(address);
-      if (destination == held->second.destinations.end()) {
-        say(cat("destination ", address.to_string(), " of ", to_text(key), " is missing"));
-      } else if (destination->second.weight != 1 || destination->second.forwarding != 0) {
-        say(cat("destination ", address.to_string(), " of ", to_text(key), " is changed"));
-      }
-    }
-    for (const auto& [address, destination] : held->second.destinations) {
-      // Weight 0: it is leaving.
-      const auto& all = claim.backends;
-      if (destination.weight == 0 || std::binary_search(all.begin(), all.end(), address)) continue;
-      say(cat("destination ", address.to_string(), " of ", to_text(key), " is not in the table"));
-    }
-  }
-  for (const ServiceKey& key : our_services()) {
-    if (claims_.contains(key)) continue;
-    const Destinations& all = services_.held().at(key).destinations;
-    const bool ending = !all.empty() && std::all_of(all.begin(), all.end(), [](const auto& one) {
-      return one.second.weight == 0;
-    });
-    if (!ending) say(cat("IPVS service ", to_text(key), " is not in the table"));
-  }
-}
-
-void IpvsDriver::find_address_drifts(std::vector<Drift>& out) const {
-  constexpr std::string_view owner = "another user of ip";
+std::set<Ip> IpvsDriver::wanted_addresses() const {
+  std::set<Ip> out;
   for (const auto& [ip, users] : vip_users_) {
-    if (addresses_.device.contains(ip) || addresses_.elsewhere.contains(ip)) continue;
-    out.push_back(
-        {cat("address ", ip.to_string(), " is not on ", options_.device), std::string(owner)});
+    if (wants_address(ip)) out.insert(ip);
   }
   for (const Ip& ip : addresses_.device) {
-    if (vip_users_.contains(ip) && !addresses_.elsewhere.contains(ip)) continue;
-    if (wants_address(ip)) continue;
-    out.push_back(
-        {cat("address ", ip.to_string(), " on ", options_.device, " belongs to no service"),
-         std::string(owner)});
+    if (wants_address(ip)) out.insert(ip);
   }
+  return out;
 }
 
 Result<std::vector<Drift>> IpvsDriver::verify(bool repair) {
@@ -390,11 +330,10 @@ Result<std::vector<Drift>> IpvsDriver::verify(bool repair) {
   FL_TRY_VOID(load());
   // What is leaving is forgotten by load() and found again.
   for (const ServiceKey& key : draining) FL_TRY_VOID(services_.sync(key, nullptr));
-  std::vector<Drift> out;
-  find_service_drifts(out);
-  find_address_drifts(out);
-  for (std::string& line : rules_.differences()) {
-    out.push_back({cat("table inet ", options_.table, ": ", line), "another user of nft"});
+  std::vector<Drift> out = service_drifts(claims_, services_.held(), our_services());
+  for (auto& more :
+       {address_drifts(options_.device, wanted_addresses(), addresses_.device), rules_.drifts()}) {
+    out.insert(out.end(), more.begin(), more.end());
   }
   // Also without drifts: destinations that leave are looked after again.
   if (!repair && !out.empty()) {

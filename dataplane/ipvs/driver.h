@@ -2,12 +2,14 @@
 // addresses, and an nf_tables table of sets refuses, drops and masquerades. docs/ipvs.md.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
 #include "base/log.h"
 #include "base/metrics.h"
 #include "dataplane/driver.h"
+#include "dataplane/ipvs/virtual_service.h"
 #include "net/event_loop.h"
 
 namespace fairlead::dataplane {
@@ -19,6 +21,8 @@ struct IpvsOptions {
   bool strict_arp = false;       // other interfaces do not answer for service addresses
   std::string device = "kube-ipvs0";
   std::string table = "fairlead-ipvs";  // family inet; everything in it is ours
+  uint32_t masquerade_mark = 0x4000;    // one bit of the packet mark (kube-proxy's bit 14)
+  ipvs::Timeouts timeouts;              // of connections; for the whole namespace
   // How often a destination that has left is looked at, until its last connection has ended.
   Duration drain_interval = std::chrono::seconds(15);
 };

@@ -3,39 +3,38 @@
 #include "base/text.h"
 
 namespace fairlead::dataplane::ipvs {
+namespace {
 
-Result<void> FakeHost::maybe_fail() {
-  if (fail_in_ == 0 || --fail_in_ != 0) return {};
-  failed_ = true;
-  return fail("No buffer space available");
-}
+constexpr std::string_view no_space = "No buffer space available";
+
+}  // namespace
 
 Result<void> FakeHost::open(const std::string& device) {
-  FL_TRY_VOID(maybe_fail());
+  FL_TRY_VOID(maybe_fail(no_space));
   device_ = device;
   return {};
 }
 
 Result<HostAddresses> FakeHost::addresses() {
-  FL_TRY_VOID(maybe_fail());
+  FL_TRY_VOID(maybe_fail(no_space));
   return state_;
 }
 
 Result<void> FakeHost::add(const Ip& ip) {
-  FL_TRY_VOID(maybe_fail());
+  FL_TRY_VOID(maybe_fail(no_space));
   if (device_.empty()) return fail("no such interface");
   state_.device.insert(ip);
   return {};
 }
 
 Result<void> FakeHost::remove(const Ip& ip) {
-  FL_TRY_VOID(maybe_fail());
+  FL_TRY_VOID(maybe_fail(no_space));
   state_.device.erase(ip);
   return {};
 }
 
 Result<void> FakeHost::remove_device(const std::string& device) {
-  FL_TRY_VOID(maybe_fail());
+  FL_TRY_VOID(maybe_fail(no_space));
   if (device_ == device) {
     device_.clear();
     state_.device.clear();
@@ -44,7 +43,7 @@ Result<void> FakeHost::remove_device(const std::string& device) {
 }
 
 Result<void> FakeHost::write_sysctl(std::string_view key, std::string_view value) {
-  FL_TRY_VOID(maybe_fail());
+  FL_TRY_VOID(maybe_fail(no_space));
   sysctls_[std::string(key)] = value;
   return {};
 }

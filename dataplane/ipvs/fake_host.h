@@ -3,11 +3,12 @@
 
 #include <map>
 
+#include "dataplane/fails_once.h"
 #include "dataplane/ipvs/host.h"
 
 namespace fairlead::dataplane::ipvs {
 
-class FakeHost final : public Host {
+class FakeHost final : public Host, public FailsOnce {
  public:
   Result<void> open(const std::string& device) override;
   Result<HostAddresses> addresses() override;
@@ -16,23 +17,15 @@ class FakeHost final : public Host {
   Result<void> remove_device(const std::string& device) override;
   Result<void> write_sysctl(std::string_view key, std::string_view value) override;
 
-  // The request after `good` more fails, and nothing of it happens.
-  void fail_after(size_t good) { fail_in_ = good + 1; }
-  void stop_failing() { fail_in_ = 0; }
-  bool failed() const { return failed_; }
   // What other programs may change.
   HostAddresses& state() { return state_; }
   const std::string& device() const { return device_; }  // "": there is none
   const std::map<std::string, std::string>& sysctls() const { return sysctls_; }
 
  private:
-  Result<void> maybe_fail();
-
   HostAddresses state_;
   std::string device_;
   std::map<std::string, std::string> sysctls_;
-  size_t fail_in_ = 0;
-  bool failed_ = false;
 };
 
 }  // namespace fairlead::dataplane::ipvs

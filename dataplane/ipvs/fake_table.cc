@@ -3,20 +3,19 @@
 #include "base/text.h"
 
 namespace fairlead::dataplane::ipvs {
+namespace {
 
-Result<void> FakeTable::maybe_fail() {
-  if (fail_in_ == 0 || --fail_in_ != 0) return {};
-  failed_ = true;
-  return fail("Cannot allocate memory");
-}
+constexpr std::string_view no_memory = "Cannot allocate memory";
+
+}  // namespace
 
 Result<Services> FakeTable::list() {
-  FL_TRY_VOID(maybe_fail());
+  FL_TRY_VOID(maybe_fail(no_memory));
   return services_;
 }
 
 Result<Destinations> FakeTable::destinations(const ServiceKey& key) {
-  FL_TRY_VOID(maybe_fail());
+  FL_TRY_VOID(maybe_fail(no_memory));
   const auto service = services_.find(key);
   // The kernel answers with an empty list for a service that it does not have.
   return service == services_.end() ? Destinations() : service->second.destinations;
@@ -24,7 +23,7 @@ Result<Destinations> FakeTable::destinations(const ServiceKey& key) {
 
 Result<void> FakeTable::write(const TableWrite& write) {
   ++writes_;
-  if (const auto good = maybe_fail(); !good) return fail(to_text(write), good.error());
+  if (const auto good = maybe_fail(no_memory); !good) return fail(to_text(write), good.error());
   if (write.verb < Verb::add_destination) return write_service(write);
   const auto service = services_.find(write.key);
   if (service == services_.end()) return fail(cat(to_text(write), ": no such service"));
@@ -40,6 +39,14 @@ Result<void> FakeTable::write(const TableWrite& write) {
   Destination& destination = destinations[write.address];
   destination.weight = write.destination.weight;
   destination.forwarding = write.destination.forwarding;
+  return {};
+}
+
+Result<void> FakeTable::set_timeouts(const Timeouts& timeouts) {
+  FL_TRY_VOID(maybe_fail(no_memory));
+  if (timeouts.tcp != 0) timeouts_.tcp = timeouts.tcp;
+  if (timeouts.tcp_fin != 0) timeouts_.tcp_fin = timeouts.tcp_fin;
+  if (timeouts.udp != 0) timeouts_.udp = timeouts.udp;
   return {};
 }
 

@@ -31,4 +31,7 @@ class Host {
 
 std::unique_ptr<Host> make_kernel_host();
 
+// What IPVS needs of the node. `strict_arp`: other interfaces do not answer for service addresses.
+Result<void> set_sysctls(Host& host, bool strict_arp);
+
 }  // namespace fairlead::dataplane::ipvs

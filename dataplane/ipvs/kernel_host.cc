@@ -1,4 +1,6 @@
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "base/text.h"
 #include "dataplane/ipvs/host.h"
@@ -81,6 +83,23 @@ class KernelHost final : public Host {
 };
 
 }  // namespace
+
+Result<void> set_sysctls(Host& host, bool strict_arp) {
+  std::vector<std::pair<std::string_view, std::string_view>> settings = {
+      {"net/ipv4/ip_forward", "1"},
+      {"net/ipv4/vs/conntrack", "1"},  // masquerade needs it
+      // Packets to a destination that is gone end their connection, and clients with a remembered
+      // destination of weight 0 get another.
+      {"net/ipv4/vs/expire_nodest_conn", "1"},
+      {"net/ipv4/vs/expire_quiescent_template", "1"},
+  };
+  if (strict_arp) {
+    settings.push_back({"net/ipv4/conf/all/arp_ignore", "1"});
+    settings.push_back({"net/ipv4/conf/all/arp_announce", "2"});
+  }
+  for (const auto& [key, value] : settings) FL_TRY_VOID(host.write_sysctl(key, value));
+  return {};
+}
 
 std::unique_ptr<Host> make_kernel_host() { return std::make_unique<KernelHost>(); }
 

@@ -101,6 +101,14 @@ class KernelTable final : public Table {
     return {};
   }
 
+  Result<void> set_timeouts(const Timeouts& timeouts) override {
+    FL_TRY_VOID(open());
+    FL_TRY(const int error,
+           netlink_->send(IPVS_CMD_SET_CONFIG, IPVS_GENL_VERSION, encode_timeouts(timeouts)));
+    if (error != 0) return fail(cat("cannot set IPVS time-outs: ", std::strerror(error)));
+    return {};
+  }
+
  private:
   std::optional<net::GenericNetlink> netlink_;
 };

@@ -143,6 +143,15 @@ std::string encode_destination(const ServiceKey& key, const SocketAddress& addre
   return encode_key(key) + out.bytes();
 }
 
+std::string encode_timeouts(const Timeouts& timeouts) {
+  NetlinkWriter out;
+  // 0 changes nothing (ip_vs_set_timeout()).
+  out.put_u32(IPVS_CMD_ATTR_TIMEOUT_TCP, timeouts.tcp);
+  out.put_u32(IPVS_CMD_ATTR_TIMEOUT_TCP_FIN, timeouts.tcp_fin);
+  out.put_u32(IPVS_CMD_ATTR_TIMEOUT_UDP, timeouts.udp);
+  return out.bytes();
+}
+
 Result<std::optional<ServiceAnswer>> parse_service(std::string_view attributes) {
   FL_TRY(const std::string_view bytes, find_nested(attributes, IPVS_CMD_ATTR_SERVICE));
   FL_TRY(const RawService raw, read_service(bytes));

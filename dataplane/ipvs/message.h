@@ -15,6 +15,8 @@ std::string encode_key(const ServiceKey& key);
 std::string encode_service(const ServiceKey& key, const Settings& settings);
 std::string encode_destination(const ServiceKey& key, const SocketAddress& address,
                                const Destination& destination);
+// The kernel leaves those that are 0 as they are.
+std::string encode_timeouts(const Timeouts& timeouts);
 
 // Answers of one message. Nothing: a service that is none of ours (by firewall mark, or of another
 // protocol).

@@ -5,22 +5,6 @@
 namespace fairlead::dataplane::ipvs {
 namespace {
 
-// nullptr: not there.
-const std::string* find_element(const Elements& elements, const std::string& set,
-                                const std::string& key) {
-  const auto members = elements.find(set);
-  if (members == elements.end()) return nullptr;
-  const auto member = members->second.find(key);
-  return member == members->second.end() ? nullptr : &member->second;
-}
-
-void erase_element(Elements& elements, const std::string& set, const std::string& key) {
-  const auto members = elements.find(set);
-  if (members == elements.end()) return;
-  members->second.erase(key);
-  if (members->second.empty()) elements.erase(members);
-}
-
 // A gate that opens for a key which the kernel knows must wait for the destinations.
 bool loosens(const std::string& to) { return to == "goto open"; }
 
@@ -33,27 +17,34 @@ void for_each_element(const Elements& elements, Visit visit) {
 
 }  // namespace
 
-size_t RuleSync::Change::size() const {
-  size_t size = 0;
-  for (const auto& [set, members] : remove) size += members.size();
-  for (const auto& [set, members] : add) size += members.size();
-  return size;
-}
-
 void RuleSync::set_node(const NodeConfig& node) {
-  RuleLayout layout(table_, node);
+  RuleLayout layout(options_, node);
   if (!layout_ || layout_->label() != layout.label()) replace_ = true;
   layout_.emplace(std::move(layout));
 }
 
-void RuleSync::want(const std::string& set, const std::string& key,
-                    std::optional<std::string> value) {
-  touched_[set].insert(key);
+void RuleSync::want(const std::string& set, const std::string& key, Value value) {
+  stale_[set].try_emplace(key, wanted(set, key));
   if (value) {
-    wanted_[set][key] = std::move(*value);
-  } else {
-    erase_element(wanted_, set, key);
+    wanted_[set].insert_or_assign(key, *std::move(value));
+  } else if (const auto members = wanted_.find(set); members != wanted_.end()) {
+    members->second.erase(key);
   }
+}
+
+RuleSync::Value RuleSync::wanted(const std::string& set, const std::string& key) const {
+  const auto members = wanted_.find(set);
+  if (members == wanted_.end()) return std::nullopt;
+  const auto member = members->second.find(key);
+  return member == members->second.end() ? Value() : Value(member->second);
+}
+
+RuleSync::Value RuleSync::held(const std::string& set, const std::string& key) const {
+  if (const auto members = stale_.find(set); members != stale_.end()) {
+    const auto member = members->second.find(key);
+    if (member != members->second.end()) return member->second;
+  }
+  return wanted(set, key);
 }
 
 void RuleSync::change_claim(const ServiceKey& key, const Claim* from, const Claim* to) {
@@ -98,7 +89,7 @@ void RuleSync::set_vip(const Ip& ip, bool there) {
   Elements elements;
   add_vip(elements, ip);
   for_each_element(elements, [&](const auto& set, const auto& key, const auto&) {
-    want(set, key, there ? std::optional<std::string>("") : std::nullopt);
+    want(set, key, there ? Value("") : std::nullopt);
   });
 }
 
@@ -108,100 +99,100 @@ void RuleSync::set_draining(const ServiceKey& key, bool draining) {
   Elements elements;
   add_claim(elements, key, refused);
   for_each_element(elements, [&](const auto& set, const auto& one, const auto& value) {
-    if (draining != (find_element(wanted_, set, one) != nullptr)) {
-      want(set, one, draining ? std::optional(value) : std::nullopt);
-    }
+    if (draining != wanted(set, one).has_value()) want(set, one, draining ? Value(value) : Value());
   });
 }
 
-Result<std::optional<RuleState>> RuleSync::read() const {
-  FL_TRY(const auto listing, runner_.list_table(table_));
-  if (!listing) return std::optional<RuleState>();
-  auto state = parse_rules(*listing);
-  if (!state) return fail(cat("table inet ", table_), state.error());
-  return std::optional(std::move(*state));
+Result<void> RuleSync::load() {
+  FL_TRY(auto table, runner_.read_table(options_.table));
+  missing_ = !table;
+  rule_differences_.clear();
+  if (table && layout_) rule_differences_ = layout_->differences(*table);
+  replace_ = missing_ || !layout_ || !rule_differences_.empty();
+  nft::Comparison comparison(table ? *std::move(table) : NftTable());
+  for_each_element(wanted_, [&](const auto& set, const auto& key, const auto& value) {
+    comparison.want(set, key, value);
+  });
+  stale_.clear();
+  for (auto& one : comparison.finish()) {
+    stale_[one.set].emplace(std::move(one.key), std::move(one.held));
+  }
+  return {};
 }
 
-Result<void> RuleSync::load() {
-  FL_TRY(auto state, read());
-  replace_ = !state || !layout_ || !layout_->matches(*state);
-  held_ = state ? std::move(state->elements) : Elements();
-  const auto touch = [&](const auto& set, const auto& key, const auto&) {
-    touched_[set].insert(key);
+std::set<ServiceKey> RuleSync::own() const {
+  std::set<ServiceKey> out;
+  const auto add = [&](const std::string& text) {
+    if (const auto key = parse_key(text)) out.insert(*key);
   };
-  for_each_element(held_, touch);
-  for_each_element(wanted_, touch);
-  return {};
+  for (const std::string map : {"filter4", "filter6"}) {
+    const auto changed = stale_.find(map);
+    if (changed != stale_.end()) {
+      for (const auto& [key, value] : changed->second) {
+        if (value) add(key);
+      }
+    }
+    const auto members = wanted_.find(map);
+    if (members == wanted_.end()) continue;
+    for (const auto& [key, value] : members->second) {
+      if (changed == stale_.end() || !changed->second.contains(key)) add(key);
+    }
+  }
+  return out;
 }
 
 Result<size_t> RuleSync::replace() {
   FL_TRY_VOID(runner_.run(layout_->replace(wanted_)));
-  const Change all{{}, wanted_};
+  size_t size = 0;
+  for_each_element(wanted_, [&](const auto&, const auto&, const auto&) { ++size; });
   // The keys of services that are to go stay ours until the next run of load().
-  held_ = wanted_;
   replace_ = false;
-  touched_.clear();
-  return all.size();
+  stale_.clear();
+  return size;
 }
 
-Result<size_t> RuleSync::send(const Change& change) {
-  if (change.size() == 0) return 0;
-  // Of an element that changes, the old value goes and the new one comes at once.
-  FL_TRY_VOID(runner_.run(layout_->remove(change.remove) + layout_->add(change.add)));
-  for_each_element(change.remove, [&](const auto& set, const auto& key, const auto&) {
-    erase_element(held_, set, key);
-  });
-  for_each_element(change.add, [&](const auto& set, const auto& key, const auto& value) {
-    held_[set][key] = value;
-  });
-  return change.size();
+template <class Now>
+Result<size_t> RuleSync::send(Now now) {
+  nft::ElementLists remove, add;
+  std::vector<std::pair<Value*, Value>> sent;
+  for (auto& [set, members] : stale_) {
+    for (auto& [key, from] : members) {
+      Value to = wanted(set, key);
+      if (from == to || !now(from, to)) continue;
+      // Of an element that changes, the old value goes and the new one comes at once.
+      if (from) remove.put(set, key);
+      if (to) add.put(set, key, *to);
+      sent.emplace_back(&from, std::move(to));
+    }
+  }
+  if (sent.empty()) return 0;
+  FL_TRY_VOID(runner_.run(layout_->change(remove, add)));
+  for (auto& [from, to] : sent) *from = std::move(to);
+  return remove.size() + add.size();
 }
 
 Result<size_t> RuleSync::before() {
   if (replace_) return replace();
-  Change change;
-  for (const auto& [set, keys] : touched_) {
-    for (const std::string& key : keys) {
-      const std::string* from = find_element(held_, set, key);
-      const std::string* to = find_element(wanted_, set, key);
-      if (to == nullptr || (from != nullptr && (*from == *to || loosens(*to)))) continue;
-      if (from != nullptr) change.remove[set][key];
-      change.add[set][key] = *to;
-    }
-  }
-  return send(change);
+  return send([](const Value& from, const Value& to) { return to && (!from || !loosens(*to)); });
 }
 
 Result<size_t> RuleSync::after() {
-  Change change;
-  for (const auto& [set, keys] : touched_) {
-    for (const std::string& key : keys) {
-      const std::string* from = find_element(held_, set, key);
-      const std::string* to = find_element(wanted_, set, key);
-      if (from != nullptr && (to == nullptr || *from != *to)) change.remove[set][key];
-      if (to != nullptr && (from == nullptr || *from != *to)) change.add[set][key] = *to;
-    }
-  }
-  const auto sent = send(change);
-  if (sent) touched_.clear();
+  const auto sent = send([](const Value&, const Value&) { return true; });
+  if (sent) stale_.clear();
   return sent;
 }
 
-std::vector<std::string> RuleSync::differences() const {
-  std::vector<std::string> out;
-  if (replace_) out.push_back("the rules are not those of fairlead");
-  for_each_element(wanted_, [&](const auto& set, const auto& key, const auto& value) {
-    const std::string* held = find_element(held_, set, key);
-    if (held == nullptr || *held != value) {
-      out.push_back(cat(set, " element ", key, held == nullptr ? " is missing" : " is changed"));
+std::vector<Drift> RuleSync::drifts() const {
+  const std::string owner = nft::likely_owner(runner_, options_.table);
+  if (missing_) return {{cat("table inet ", options_.table, " is missing"), owner}};
+  std::vector<nft::Difference> elements;
+  for (const auto& [set, members] : stale_) {
+    for (const auto& [key, from] : members) {
+      Value to = wanted(set, key);
+      if (from != to) elements.push_back({set, key, from, std::move(to)});
     }
-  });
-  for_each_element(held_, [&](const auto& set, const auto& key, const auto&) {
-    if (find_element(wanted_, set, key) == nullptr) {
-      out.push_back(cat(set, " element ", key, " belongs to nothing"));
-    }
-  });
-  return out;
+  }
+  return nft::drifts_of(rule_differences_, elements, owner);
 }
 
 std::vector<std::string> RuleSync::lines(const ServiceKey& key) const {
@@ -209,17 +200,16 @@ std::vector<std::string> RuleSync::lines(const ServiceKey& key) const {
   Elements names;
   add_claim(names, key, Claim{});
   for_each_element(names, [&](const auto& set, const auto& element, const auto&) {
-    const std::string* value = find_element(held_, set, element);
-    if (value == nullptr) return;
-    out.push_back(cat("nft inet ", table_, " ", set, " { ", element, " : ", *value, " }"));
+    const Value value = held(set, element);
+    if (!value) return;
+    out.push_back(cat("nft inet ", options_.table, " ", set, " { ", element, " : ", *value, " }"));
   });
   return out;
 }
 
 Result<void> RuleSync::remove_table() {
-  const RuleLayout layout(table_, NodeConfig());
-  FL_TRY_VOID(runner_.run(layout.remove_table()));
-  held_.clear();
+  FL_TRY_VOID(runner_.run(nft::remove_table_commands(options_.table)));
+  stale_.clear();
   replace_ = true;
   return {};
 }
@@ -232,13 +222,15 @@ Result<void> RuleSync::remove_hooks() {
 }
 
 std::string RuleSync::dump() const {
-  const auto state = read();
-  if (!state) return cat("error: ", state.error().message, "\n");
-  std::string out;
-  if (!*state) return out;
-  for_each_element((*state)->elements, [&](const auto& set, const auto& key, const auto& value) {
-    append(out, cat(set, " ", key, value.empty() ? "" : " : ", value, "\n"));
+  const auto table = runner_.read_table(options_.table);
+  if (!table) return cat("error: ", table.error().message, "\n");
+  if (!*table) return "";
+  std::set<std::string> lines;
+  for_each_element((*table)->sets, [&](const auto& set, const auto& key, const auto& value) {
+    lines.insert(cat(set, " ", key, value.empty() ? "" : " : ", value, "\n"));
   });
+  std::string out;
+  for (const std::string& line : lines) append(out, line);
   return out;
 }
 

@@ -8,13 +8,14 @@
 #include <vector>
 
 #include "dataplane/ipvs/rules.h"
-#include "dataplane/nftables/runner.h"
+#include "dataplane/nftables/comparison.h"
 
 namespace fairlead::dataplane::ipvs {
 
 class RuleSync {
  public:
-  RuleSync(std::string table, NftRunner& runner) : table_(std::move(table)), runner_(runner) {}
+  RuleSync(RuleOptions options, NftRunner& runner)
+      : options_(std::move(options)), runner_(runner) {}
 
   void set_node(const NodeConfig& node);
   void change_claim(const ServiceKey& key, const Claim* from, const Claim* to);
@@ -27,7 +28,7 @@ class RuleSync {
   // Reads the kernel; what differs is sent by the next before() and after().
   Result<void> load();
   // The keys of services that the table in the kernel has as ours.
-  std::set<ServiceKey> own() const { return own_keys(held_); }
+  std::set<ServiceKey> own() const;
 
   // The two halves of a change: what must be there before IPVS changes (new elements, and fewer
   // flows let through), and what must wait until it has. The result is the number of elements.
@@ -35,9 +36,8 @@ class RuleSync {
   Result<size_t> before();
   Result<size_t> after();
 
-  // "filter4 element 10.96.0.1 . 6 . 80 is missing": the kernel as load() saw it against what is
-  // wanted.
-  std::vector<std::string> differences() const;
+  // The kernel as load() saw it against what is wanted.
+  std::vector<Drift> drifts() const;
   // The elements of one key, as commands of nft show them.
   std::vector<std::string> lines(const ServiceKey& key) const;
 
@@ -46,24 +46,29 @@ class RuleSync {
   std::string dump() const;     // of the kernel; "" without a table
 
  private:
-  struct Change {
-    Elements remove, add;
-    size_t size() const;
-  };
-  void want(const std::string& set, const std::string& key, std::optional<std::string> value);
+  using Value = std::optional<std::string>;  // nothing: the element is not there
+
+  void want(const std::string& set, const std::string& key, Value value);
   void count(std::map<std::string, size_t>& users, const std::string& set, const std::string& key,
              bool more);
-  Result<std::optional<RuleState>> read() const;
-  Result<size_t> send(const Change& change);
+  Value wanted(const std::string& set, const std::string& key) const;
+  Value held(const std::string& set, const std::string& key) const;
+  // `now` says of an element that differs whether it is sent.
+  template <class Now>
+  Result<size_t> send(Now now);
   Result<size_t> replace();
 
-  const std::string table_;
+  const RuleOptions options_;
   NftRunner& runner_;
   std::optional<RuleLayout> layout_;
-  bool replace_ = true;  // the kernel's rules are not those of layout_
-  Elements wanted_, held_;
+  bool replace_ = true;                        // the kernel's rules are not those of layout_
+  bool missing_ = true;                        // as load() saw it: there is no table
+  std::vector<std::string> rule_differences_;  // as load() saw them
+  Elements wanted_;
+  // What the kernel holds of elements where that may differ from wanted_; of all others it does
+  // not.
+  std::map<std::string, std::map<std::string, Value>> stale_;
   std::map<std::string, size_t> hairpin_users_, health_users_;
-  std::map<std::string, std::set<std::string>> touched_;  // where wanted_ and held_ may differ
 };
 
 }  // namespace fairlead::dataplane::ipvs

@@ -4,14 +4,13 @@
 
 #include "base/text.h"
 #include "dataplane/flow.h"
+#include "dataplane/nftables/comparison.h"
 
 namespace fairlead::dataplane::ipvs {
 namespace {
 
 // Raised with every change of what base() says.
 constexpr int layout_version = 1;
-constexpr size_t elements_per_command = 500;
-constexpr std::string_view masquerade_mark = "0x4000";  // kube-proxy's bit 14
 
 constexpr std::string_view gate_names[] = {"open", "refuse", "discard", "insiders"};
 constexpr std::string_view masquerade_names[] = {"masquerade-by-source", "masquerade-always",
@@ -23,28 +22,6 @@ std::string_view word(bool ipv6) { return ipv6 ? "ip6" : "ip"; }
 
 std::string key_text(const ServiceKey& key) {
   return cat(key.ip.to_string(), " . ", static_cast<int>(key.protocol), " . ", key.port);
-}
-
-// As nft prints it: one address without a length.
-std::string range_text(const Cidr& cidr) {
-  const bool single = cidr.bits == (cidr.base.is_v4() ? 32 : 128);
-  return single ? cidr.base.to_string() : cidr.to_string();
-}
-
-// FNV-1a, 64 bits: names a configuration; nobody attacks it.
-uint64_t fingerprint(std::string_view text) {
-  uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
-  return hash;
-}
-
-std::map<std::string, size_t> rules_in(const std::string& commands) {
-  std::map<std::string, size_t> count;
-  for (const std::string_view line : split(commands, '\n')) {
-    const auto words = split(line, ' ');  // add rule inet TABLE CHAIN ...
-    if (words.size() > 4 && words[1] == "rule") ++count[std::string(words[4])];
-  }
-  return count;
 }
 
 std::string front(bool ipv6) { return cat(word(ipv6), " daddr . meta l4proto . th dport"); }
@@ -59,10 +36,10 @@ void add_claim(Elements& elements, const ServiceKey& key, const Claim& claim) {
     elements[cat("masquerade", family)][text] =
         cat("goto ", masquerade_names[static_cast<size_t>(claim.masquerade)]);
   }
-  if (!claim.sources) return;
+  if (claim.sources.empty()) return;
   elements[cat("guarded", family)][text];
-  for (const Cidr& cidr : *claim.sources) {
-    elements[cat("allowed", family)][cat(text, " . ", range_text(cidr))];
+  for (const Cidr& cidr : claim.sources) {
+    elements[cat("allowed", family)][cat(text, " . ", cidr.to_string())];
   }
 }
 
@@ -75,31 +52,27 @@ void add_vip(Elements& elements, const Ip& ip) { elements[cat("vips", digit(ip))
 
 void add_health_port(Elements& elements, uint16_t port) { elements["health"][cat(port)]; }
 
-std::set<ServiceKey> own_keys(const Elements& elements) {
-  std::set<ServiceKey> out;
-  for (const std::string_view map : {"filter4", "filter6"}) {
-    const auto found = elements.find(std::string(map));
-    if (found == elements.end()) continue;
-    for (const auto& [text, value] : found->second) {
-      const auto words = split(text, ' ');  // IP . PROTOCOL . PORT
-      if (words.size() != 5) continue;
-      const auto ip = Ip::parse(words[0]);
-      const auto protocol = parse_int(words[2], 0, 255), port = parse_int(words[4], 0, 65535);
-      if (!ip || !protocol || !port) continue;
-      out.insert({*ip, static_cast<Protocol>(*protocol), static_cast<uint16_t>(*port)});
-    }
+std::optional<ServiceKey> parse_key(std::string_view text) {
+  const auto words = split(text, ' ');  // IP . PROTOCOL . PORT
+  if (words.size() != 5) return std::nullopt;
+  const auto ip = Ip::parse(words[0]);
+  const auto port = parse_int(words[4], 0, 65535);
+  for (const Protocol protocol : {Protocol::tcp, Protocol::udp, Protocol::sctp}) {
+    if (!ip || !port || words[2] != std::to_string(static_cast<int>(protocol))) continue;
+    return ServiceKey{*ip, protocol, static_cast<uint16_t>(*port)};
   }
-  return out;
+  return std::nullopt;
 }
 
-RuleLayout::RuleLayout(std::string table, const NodeConfig& node)
-    : table_(std::move(table)),
+RuleLayout::RuleLayout(RuleOptions options, const NodeConfig& node)
+    : table_(std::move(options.table)),
+      mark_(nft::hex(options.masquerade_mark)),
       pods_(node.local_pod_cidrs),
       service_cidrs_(node.service_cidrs),
       masquerade_all_(node.masquerade_all) {
   std::sort(pods_.begin(), pods_.end());
   std::sort(service_cidrs_.begin(), service_cidrs_.end());
-  label_ = cat("layout-", layout_version, "-", fingerprint(base()));
+  label_ = nft::layout_label(layout_version, base());
 }
 
 std::string RuleLayout::chain(std::string_view name, std::string_view hook) const {
@@ -180,7 +153,7 @@ std::string RuleLayout::check() const {
 
 // Also before IPVS: it keeps the packet's mark, but not the address that was dialled.
 std::string RuleLayout::marks() const {
-  const std::string set_mark = cat("meta mark set meta mark or ", masquerade_mark);
+  const std::string set_mark = cat("meta mark set meta mark or ", mark_);
   std::string out = chain("masquerade-always");
   append(out, rule("masquerade-always", set_mark));
   append(out, chain("masquerade-node"));
@@ -218,10 +191,10 @@ std::string RuleLayout::hooks() const {
   }
   // The mark goes before the packet leaves: on a tunnel it would stay on the outer packet.
   append(out, chain("marked"));
-  append(out, rule("marked", cat("meta mark set meta mark xor ", masquerade_mark)));
+  append(out, rule("marked", cat("meta mark set meta mark xor ", mark_)));
   append(out, rule("marked", "masquerade fully-random"));
   append(out, chain("postrouting", "type nat hook postrouting priority 100;"));
-  append(out, rule("postrouting", cat("meta mark and ", masquerade_mark, " != 0 goto marked")));
+  append(out, rule("postrouting", cat("meta mark and ", mark_, " != 0 goto marked")));
   for (const bool ipv6 : {false, true}) {
     append(out, rule("postrouting", cat(word(ipv6), " saddr . ", word(ipv6), " daddr @hairpin",
                                         digit(ipv6), " masquerade fully-random")));
@@ -233,10 +206,6 @@ std::string RuleLayout::base() const {
   return cat("add table inet ", table_, "\n", sets(), gates(), check(), marks(), hooks());
 }
 
-std::string RuleLayout::remove_table() const {
-  return cat("add table inet ", table_, "\ndelete table inet ", table_, "\n");
-}
-
 std::string RuleLayout::remove_hooks() const {
   std::string out;
   for (const std::string_view hook : {"prerouting", "output", "postrouting"}) {
@@ -246,28 +215,21 @@ std::string RuleLayout::remove_hooks() const {
 }
 
 std::string RuleLayout::replace(const Elements& elements) const {
-  return cat(remove_table(), base(), chain(label_), add(elements));
-}
-
-std::string RuleLayout::change(std::string_view verb, const Elements& elements) const {
-  std::string out;
+  nft::ElementLists all;
   for (const auto& [set, members] : elements) {
-    size_t count = 0;
-    for (const auto& [key, value] : members) {
-      const bool first = count++ % elements_per_command == 0;
-      if (first) {
-        append(out, cat(count == 1 ? "" : " }\n", verb, " element inet ", table_, " ", set, " { "));
-      }
-      append(out, cat(first ? "" : ", ", key));
-      if (!value.empty()) append(out, cat(" : ", value));
-    }
-    if (count != 0) append(out, " }\n");
+    for (const auto& [key, value] : members) all.put(set, key, value);
   }
-  return out;
+  return cat(nft::remove_table_commands(table_), base(), chain(label_),
+             all.commands("add", table_));
 }
 
-bool RuleLayout::matches(const RuleState& state) const {
-  return state.label == label_ && state.rules == rules_in(base());
+std::string RuleLayout::change(const nft::ElementLists& remove,
+                               const nft::ElementLists& add) const {
+  return remove.commands("delete", table_) + add.commands("add", table_);
+}
+
+std::vector<std::string> RuleLayout::differences(const NftTable& held) const {
+  return nft::rule_differences(held, label_, base() + chain(label_));
 }
 
 }  // namespace fairlead::dataplane::ipvs

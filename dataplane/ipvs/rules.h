@@ -12,51 +12,46 @@
 // The keys of filter4 and filter6 also say which IPVS services are fairlead's.
 #pragma once
 
-#include <cstdint>
 #include <map>
-#include <set>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
-#include "base/result.h"
 #include "dataplane/ipvs/wanted.h"
+#include "dataplane/nftables/element_lists.h"
+#include "dataplane/nftables/runner.h"
 
 namespace fairlead::dataplane::ipvs {
 
-// Set or map -> element -> value ("" in a set, "goto open" in a map), in nft's text form.
-using Elements = std::map<std::string, std::map<std::string, std::string>>;
+// Set or map -> elements, in nft's text form: as NftTable has them.
+using Elements = std::map<std::string, NftSet>;
 
 void add_claim(Elements& elements, const ServiceKey& key, const Claim& claim);
 void add_hairpin(Elements& elements, const Ip& ip);
 void add_vip(Elements& elements, const Ip& ip);
 void add_health_port(Elements& elements, uint16_t port);
 
-// What the kernel holds of a table.
-struct RuleState {
-  std::string label;                    // of the layout that it was made by; "": none
-  std::map<std::string, size_t> rules;  // by chain
-  Elements elements;
-};
-// `listing`: libnftables-json(5). Limits: max_listing_bytes, and those of parse_json().
-Result<RuleState> parse_rules(std::string_view listing);
-inline constexpr size_t max_listing_bytes = 512 << 20;
+// "10.96.0.1 . 6 . 80", a key of filter4 or filter6, as the service that it is of.
+std::optional<ServiceKey> parse_key(std::string_view text);
 
-// The keys of filter4 and filter6.
-std::set<ServiceKey> own_keys(const Elements& elements);
+struct RuleOptions {
+  std::string table;  // family inet
+  uint32_t masquerade_mark = 0x4000;
+};
 
 // The rules for one node configuration.
 class RuleLayout {
  public:
-  RuleLayout(std::string table, const NodeConfig& node);
+  RuleLayout(RuleOptions options, const NodeConfig& node);
 
   const std::string& label() const { return label_; }  // names what the rules say
-  bool matches(const RuleState& state) const;          // nothing added, nothing removed
+  // nft::rule_differences() of the table that was read back.
+  std::vector<std::string> differences(const NftTable& held) const;
 
   // Commands for nft, one kernel transaction each. From nothing or another version:
   std::string replace(const Elements& elements) const;
-  std::string add(const Elements& elements) const { return change("add", elements); }
-  std::string remove(const Elements& elements) const { return change("delete", elements); }
-  std::string remove_table() const;
+  std::string change(const nft::ElementLists& remove, const nft::ElementLists& add) const;
   // Without the chains that packets go through; the sets stay.
   std::string remove_hooks() const;
 
@@ -67,11 +62,11 @@ class RuleLayout {
   std::string check() const;
   std::string marks() const;
   std::string hooks() const;
-  std::string change(std::string_view verb, const Elements& elements) const;
   std::string chain(std::string_view name, std::string_view hook = {}) const;
   std::string rule(std::string_view chain, std::string_view text) const;
 
   const std::string table_;
+  const std::string mark_;
   std::vector<Cidr> pods_;
   std::vector<Cidr> service_cidrs_;
   bool masquerade_all_;

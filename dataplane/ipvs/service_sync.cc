@@ -135,11 +135,6 @@ size_t ServiceSync::leaving() const {
   return count;
 }
 
-bool ServiceSync::is_leaving(const ServiceKey& key, const SocketAddress& address) const {
-  const auto leaving = leaving_.find(key);
-  return leaving != leaving_.end() && leaving->second.contains(address);
-}
-
 Result<void> ServiceSync::remove(const ServiceKey& key) {
   FL_TRY_VOID(write({.verb = Verb::delete_service, .key = key}));
   held_.erase(key);

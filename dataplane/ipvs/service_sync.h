@@ -27,7 +27,6 @@ class ServiceSync {
   // destination.
   Result<std::vector<ServiceKey>> drain();
   size_t leaving() const;
-  bool is_leaving(const ServiceKey& key, const SocketAddress& address) const;
   // A service that is there only for the connections that it has.
   bool is_draining(const ServiceKey& key) const { return ending_.contains(key); }
 

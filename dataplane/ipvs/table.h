@@ -37,6 +37,7 @@ class Table {
   virtual Result<Destinations> destinations(const ServiceKey& key) = 0;
   // Refused: adding what is there, changing or deleting what is not.
   virtual Result<void> write(const TableWrite& write) = 0;
+  virtual Result<void> set_timeouts(const Timeouts& timeouts) = 0;
 };
 
 // More than this is nobody's cluster: reading it back ends with an error.

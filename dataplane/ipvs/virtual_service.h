@@ -44,6 +44,13 @@ struct VirtualService {
 };
 using Services = std::map<ServiceKey, VirtualService>;
 
+// How long a connection is remembered without packets, in seconds (`ipvsadm --set`). 0: as it is;
+// the kernel begins with 900, 120 and 300.
+struct Timeouts {
+  uint32_t tcp = 0, tcp_fin = 0, udp = 0;
+  friend bool operator==(const Timeouts&, const Timeouts&) = default;
+};
+
 // The kernel's names: rr wrr lc wlc lblc lblcr sh dh sed nq mh fo ovf.
 Result<void> check_scheduler(std::string_view name);
 

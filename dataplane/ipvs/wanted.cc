@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "dataplane/flow.h"
+#include "dataplane/packet_facts.h"
 
 namespace fairlead::dataplane::ipvs {
 namespace {
@@ -26,35 +27,6 @@ bool has_key(const NodeConfig& node, const PortRule& rule, const Frontend& front
   bool found = false;
   for_each_key(node, rule, frontend, [&](const ServiceKey& one) { found |= one == key; });
   return found;
-}
-
-bool covers(const Cidr& wide, const Cidr& narrow) {
-  return wide.bits <= narrow.bits && wide.contains(narrow.base);
-}
-
-// Who may dial (dataplane/flow.h, may_dial()); nothing: everybody.
-std::optional<std::vector<Cidr>> sources_of(const NodeConfig& node, const PortRule& rule,
-                                            const Frontend& frontend) {
-  if (frontend.kind != FrontendKind::load_balancer || rule.source_ranges.empty()) {
-    return std::nullopt;
-  }
-  std::vector<Cidr> all = rule.source_ranges;
-  const Cidr self{frontend.ip, static_cast<uint8_t>(rule.ipv6 ? 128 : 32)};
-  if (may_dial(node, rule, frontend, frontend.ip)) all.push_back(self);
-  std::sort(all.begin(), all.end(), [](const Cidr& a, const Cidr& b) {
-    return std::tie(a.bits, a.base) < std::tie(b.bits, b.base);
-  });
-  // The kernel's sets take no range inside another.
-  std::vector<Cidr> out;
-  for (const Cidr& cidr : all) {
-    if (cidr.base.is_v4() == rule.ipv6) continue;
-    if (cidr.bits == 0) return std::nullopt;
-    const bool covered =
-        std::any_of(out.begin(), out.end(), [&](const Cidr& wide) { return covers(wide, cidr); });
-    if (!covered) out.push_back(cidr);
-  }
-  std::sort(out.begin(), out.end());
-  return out;
 }
 
 Settings settings_of(const PortRule& rule, const std::string& scheduler) {
@@ -97,7 +69,7 @@ Claim make_claim(const NodeConfig& node, const api::ObjectKey& owner, const Port
   } else if (frontend.local_only) {
     claim.masquerade = Masquerade::node_only;
   }
-  claim.sources = sources_of(node, rule, frontend);
+  claim.sources = dial_ranges(node, rule, frontend);
   return claim;
 }
 
@@ -173,18 +145,8 @@ std::vector<ServiceKey> Wanted::keys_of(const api::ObjectKey& service) const {
 
 Extras Wanted::extras(const NodeConfig& node, const ServiceEntry& entry) {
   Extras out;
+  out.hairpin = hairpin_ips(node, entry);
   out.health_port = entry.health_check.port;
-  for (const PortRule& rule : entry.ports) {
-    const bool knows_pods = knows_local_pods(node, rule.ipv6);
-    for (const Backend& backend : rule.backends) {
-      // Other sources are masqueraded to ClusterIPs anyway.
-      const bool kept = backend.local || !knows_pods ||
-                        classify_source(node, backend.ip) == SourceClass::local_pod;
-      if (kept) out.hairpin.push_back(backend.ip);
-    }
-  }
-  std::sort(out.hairpin.begin(), out.hairpin.end());
-  out.hairpin.erase(std::unique(out.hairpin.begin(), out.hairpin.end()), out.hairpin.end());
   return out;
 }
 

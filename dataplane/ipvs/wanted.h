@@ -37,16 +37,13 @@ struct Claim {
   bool on_device = false;               // the address shall stand on the dummy interface
   Gate gate = Gate::open;
   Masquerade masquerade = Masquerade::always;
-  // Who may dial, where not everybody: disjoint, of the address's family.
-  std::optional<std::vector<Cidr>> sources;
+  std::vector<Cidr> sources;  // who may dial; dial_ranges()
   friend bool operator==(const Claim&, const Claim&) = default;
 };
 
 // What one Service needs besides its claims.
 struct Extras {
-  // Backends that may dial themselves from here and keep their address otherwise: sorted, each
-  // once.
-  std::vector<Ip> hairpin;
+  std::vector<Ip> hairpin;  // hairpin_ips()
   uint16_t health_port = 0;
   friend bool operator==(const Extras&, const Extras&) = default;
 };

@@ -8,7 +8,7 @@
 #include <unordered_set>
 #include <vector>
 
-#include "dataplane/nftables/runner.h"
+#include "dataplane/nftables/comparison.h"
 #include "dataplane/nftables/transaction.h"
 
 namespace fairlead::dataplane::nft {
@@ -39,18 +39,10 @@ class Desired {
   std::map<ChainKey, size_t> users_;
 };
 
-// One element that the kernel holds otherwise than it shall. An empty optional: it is not there.
-struct Difference {
-  std::string set, key;
-  std::optional<std::string> held, wanted;
-  friend auto operator<=>(const Difference&, const Difference&) = default;
-};
-
 // In the order of set and key.
 std::vector<Difference> differences(const Desired& desired, const Layout& layout, NftTable table);
 
-// Whether base chains, rules and settings are those that `layout` makes, by label and by the number
-// of rules of each chain. A sentence for each that is not; with any, the table must be replaced.
+// Of base chains, rules and settings, with the chains of rows that the table has.
 std::vector<std::string> rule_differences(const NftTable& table, const Layout& layout);
 
 // The chains of rows that the table has.

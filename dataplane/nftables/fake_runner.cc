@@ -1,35 +1,9 @@
 #include "dataplane/nftables/fake_runner.h"
 
-#include "api/json.h"
 #include "base/text.h"
 
 namespace fairlead::dataplane {
 namespace {
-
-// "10.0.0.1 . 6 . 80" as libnftables prints it: numbers as numbers, the rest as text.
-json::value concat_json(std::string_view text) {
-  json::array parts;
-  for (const std::string_view part : split(text, ' ')) {
-    if (part == ".") continue;
-    if (const auto number = parse_int(part)) {
-      parts.emplace_back(*number);
-    } else {
-      parts.emplace_back(json::string(part.data(), part.size()));
-    }
-  }
-  return json::object{{"concat", std::move(parts)}};
-}
-
-json::value element_json(bool is_map, const std::string& key, const std::string& value) {
-  if (!is_map) return concat_json(key);
-  json::array pair{concat_json(key)};
-  if (value.starts_with("goto ")) {
-    pair.push_back(json::object{{"goto", json::object{{"target", value.substr(5)}}}});
-  } else {
-    pair.push_back(concat_json(value));
-  }
-  return pair;
-}
 
 std::unexpected<Error> refuse(std::string_view what, std::string_view about) {
   return fail(cat("Error: Could not process rule: ", what, ": ", about));
@@ -76,7 +50,6 @@ Result<void> FakeNft::execute_line(std::map<std::string, Table>& tables, std::st
   if (table == tables.end() || words.size() < 5) return refuse("No such file or directory", line);
   const std::string name(words[4]);
   if (what == "map" || what == "set") {
-    table->second.sets[name].is_map = what == "map";
     table->second.sets[name].filled_by_kernel = line.find("dynamic") != line.npos;
   } else if (what == "chain" && verb == "add") {
     table->second.chains[name];
@@ -111,6 +84,7 @@ Result<void> FakeNft::execute(const std::string& commands) {
 Result<void> FakeNft::run(const std::string& commands) {
   ++transactions_;
   last_commands_ = commands;
+  FL_TRY_VOID(maybe_fail("Error: Could not process rule: Cannot allocate memory"));
   if (failures_left_ > 0) {
     --failures_left_;
     return fail("Error: Could not process rule: Cannot allocate memory");
@@ -119,6 +93,7 @@ Result<void> FakeNft::run(const std::string& commands) {
 }
 
 Result<std::optional<NftTable>> FakeNft::read_table(const std::string& name) {
+  FL_TRY_VOID(maybe_fail("netlink: No buffer space available"));
   const auto table = tables_.find(name);
   if (table == tables_.end()) return std::optional<NftTable>();
   NftTable out;
@@ -146,29 +121,6 @@ Result<std::vector<std::string>> FakeNft::other_tables(const std::string& name) 
     if (table != name) out.push_back(cat("inet ", table));
   }
   return out;
-}
-
-Result<std::optional<std::string>> FakeNft::list_table(const std::string& name) {
-  const auto table = tables_.find(name);
-  if (table == tables_.end()) return std::nullopt;
-  json::array items;
-  for (const auto& [set_name, set] : table->second.sets) {
-    json::array elements;
-    for (const auto& [key, value] : set.elements) {
-      if (set_name.starts_with("local_pods")) continue;  // prefixes, which nobody reads back
-      elements.push_back(element_json(set.is_map, key, value));
-    }
-    json::object body{{"name", set_name}};
-    if (!elements.empty()) body["elem"] = std::move(elements);
-    items.push_back(json::object{{set.is_map ? "map" : "set", std::move(body)}});
-  }
-  for (const auto& [chain_name, chain] : table->second.chains) {
-    items.push_back(json::object{{"chain", json::object{{"name", chain_name}}}});
-    for (size_t i = 0; i < chain.rules; ++i) {
-      items.push_back(json::object{{"rule", json::object{{"chain", chain_name}}}});
-    }
-  }
-  return json::serialize(json::object{{"nftables", std::move(items)}});
 }
 
 }  // namespace fairlead::dataplane

@@ -1,6 +1,6 @@
 // A kernel for the nftables driver's commands: it keeps tables, sets and maps, refuses what the
 // kernel refuses (an element that is there, a deletion of one that is not, a goto to nowhere), all
-// of a transaction or nothing, and lists in libnftables-json's form.
+// of a transaction or nothing.
 #pragma once
 
 #include <functional>
@@ -8,17 +8,19 @@
 #include <set>
 #include <string>
 
+#include "dataplane/fails_once.h"
 #include "dataplane/nftables/runner.h"
 
 namespace fairlead::dataplane {
 
-class FakeNft final : public NftRunner {
+class FakeNft final : public NftRunner, public FailsOnce {
  public:
   Result<void> run(const std::string& commands) override;
-  Result<std::optional<std::string>> list_table(const std::string& name) override;
   Result<std::optional<NftTable>> read_table(const std::string& name) override;
   Result<NftSet> read_set(const std::string& table, const std::string& set) override;
   Result<std::vector<std::string>> other_tables(const std::string& name) override;
+
+  // fail_after() counts transactions and tables read.
 
   // The next `count` transactions fail, and nothing of them happens.
   void fail_next(size_t count) { failures_left_ = count; }
@@ -34,7 +36,6 @@ class FakeNft final : public NftRunner {
     friend bool operator==(const Chain&, const Chain&) = default;
   };
   struct Set {
-    bool is_map = false;
     bool filled_by_kernel = false;
     std::map<std::string, std::string> elements;  // "a . b" -> "c . d", "goto x" or ""
     friend bool operator==(const Set&, const Set&) = default;

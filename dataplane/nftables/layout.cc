@@ -1,10 +1,10 @@
 #include "dataplane/nftables/layout.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "base/text.h"
 #include "dataplane/flow.h"
+#include "dataplane/nftables/comparison.h"
 
 namespace fairlead::dataplane::nft {
 namespace {
@@ -29,19 +29,6 @@ std::string_view protocol_word(Protocol protocol) {
 }
 
 std::string_view ip_word(bool ipv6) { return ipv6 ? "ip6" : "ip"; }
-
-std::string hex(uint32_t value) {
-  char digits[8];
-  const auto end = std::to_chars(digits, digits + sizeof digits, value, 16).ptr;
-  return cat("0x", std::string_view(digits, end));
-}
-
-// FNV-1a, 64 bits: names a configuration; nobody attacks it.
-uint64_t fingerprint(std::string_view text) {
-  uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
-  return hash;
-}
 
 std::string frontend_expression(bool ipv6) {
   return cat(ip_word(ipv6), " daddr . meta l4proto . th dport");
@@ -115,20 +102,17 @@ std::string Layout::command(std::string_view words, std::string_view name,
 
 std::string Layout::label() const {
   // NodePort rows are written for each node address, so these need no new table.
-  return cat("layout-", layout_version, "-",
-             fingerprint(cat(base_commands(), masquerade_all_ ? "masquerade all" : "")));
-}
-
-std::string Layout::remove_commands() const {
-  return cat("add table inet ", table(), "\ndelete table inet ", table(), "\n");
+  return layout_label(layout_version,
+                      cat(base_commands(), masquerade_all_ ? "masquerade all" : ""));
 }
 
 std::string Layout::replace_commands() const {
-  return cat(remove_commands(), base_commands(), "add chain inet ", table(), " ", label(), "\n");
+  return cat(remove_table_commands(table()), base_commands(), "add chain inet ", table(), " ",
+             label(), "\n");
 }
 
 std::string Layout::retire_commands() const {
-  std::string out = cat(remove_commands(), "add table inet ", table(), "\n");
+  std::string out = cat(remove_table_commands(table()), "add table inet ", table(), "\n");
   append(out, command("add chain", "prerouting", "{ type nat hook prerouting priority -100; }"));
   append(out, command("add chain", "input", "{ type nat hook input priority 100; }"));
   append(out, command("add chain", "output", "{ type nat hook output priority -100; }"));

@@ -66,7 +66,6 @@ class Layout {
 
   // Removes the table, whether it is there or not, and makes it new, without rows.
   std::string replace_commands() const;
-  std::string remove_commands() const;
   // Leaves the hooks alone: without any, the kernel translates no packet of the flows that it has
   // translated so far.
   std::string retire_commands() const;

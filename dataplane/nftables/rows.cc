@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <map>
 #include <set>
-#include <tuple>
 
 #include "base/text.h"
 #include "dataplane/flow.h"
+#include "dataplane/packet_facts.h"
 #include "net/crypto.h"
 
 namespace fairlead::dataplane::nft {
@@ -20,33 +20,6 @@ uint64_t affinity_id(const api::ObjectKey& service, const PortRule& rule, bool l
   uint64_t id = 0;
   for (size_t i = 0; i < 8; ++i) id = id << 8 | static_cast<uint8_t>(digest[i]);
   return id & 0x7fffffff7fffffff;
-}
-
-bool covers(const Cidr& outer, const Cidr& inner) {
-  return outer.bits <= inner.bits && outer.base.is_v4() == inner.base.is_v4() &&
-         outer.contains(inner.base);
-}
-
-// The sources of may_dial(); empty: everybody.
-std::vector<Cidr> ranges_of(const NodeConfig& node, const PortRule& rule,
-                            const Frontend& frontend) {
-  if (frontend.kind != FrontendKind::load_balancer) return {};
-  std::vector<Cidr> ranges = rule.source_ranges;
-  const bool node_may = std::any_of(ranges.begin(), ranges.end(), [&](const Cidr& range) {
-    return std::any_of(node.node_ips.begin(), node.node_ips.end(),
-                       [&](const Ip& ip) { return range.contains(ip); });
-  });
-  if (node_may) ranges.push_back({frontend.ip, static_cast<uint8_t>(rule.ipv6 ? 128 : 32)});
-  std::sort(ranges.begin(), ranges.end(),
-            [](const Cidr& a, const Cidr& b) { return std::tie(a.bits, a) < std::tie(b.bits, b); });
-  std::vector<Cidr> out;
-  for (const Cidr& range : ranges) {
-    if (std::none_of(out.begin(), out.end(), [&](const Cidr& kept) { return covers(kept, range); }))
-      out.push_back(range);
-  }
-  if (out.size() == 1 && out.front().bits == 0) return {};
-  std::sort(out.begin(), out.end());
-  return out;
 }
 
 struct RowMaker {
@@ -78,7 +51,7 @@ struct RowMaker {
       out.emplace_back(key, make(frontend, SourceClass::node, Action::internal, {}));
       return;
     }
-    const std::vector<Cidr> ranges = ranges_of(node, rule, frontend);
+    const std::vector<Cidr> ranges = dial_ranges(node, rule, frontend);
     const Action inside = frontend.local_only ? Action::node_only : Action::external;
     Row row = make(frontend, SourceClass::node, inside, ranges);
     row.ranges = ranges;

@@ -32,20 +32,11 @@ class LibNftables final : public NftRunner {
  public:
   Result<void> run(const std::string& commands) override {
     FL_TRY_VOID(open());
-    nft_ctx_output_set_flags(context_.get(), 0);
-    return execute(commands);
-  }
-
-  Result<std::optional<std::string>> list_table(const std::string& name) override {
-    FL_TRY_VOID(open());
-    nft_ctx_output_set_flags(context_.get(), 0);
-    FL_TRY_VOID(execute("list tables inet"));
-    if (!has_line(nft_ctx_get_output_buffer(context_.get()), cat("table inet ", name))) {
-      return std::nullopt;
-    }
-    nft_ctx_output_set_flags(context_.get(), NFT_CTX_OUTPUT_JSON | NFT_CTX_OUTPUT_NUMERIC_ALL);
-    FL_TRY_VOID(execute(cat("list table inet ", name)));
-    return std::string(nft_ctx_get_output_buffer(context_.get()));
+    const int failed = nft_run_cmd_from_buffer(context_.get(), commands.c_str());
+    // Reading a buffer also empties it for the next command.
+    const std::string error = nft_ctx_get_error_buffer(context_.get());
+    nft_ctx_get_output_buffer(context_.get());
+    return failed == 0 ? Result<void>() : fail(brief(error));
   }
 
   Result<std::optional<NftTable>> read_table(const std::string& name) override {
@@ -78,24 +69,6 @@ class LibNftables final : public NftRunner {
     FL_TRY(auto socket, net::Nfnetlink::open());
     socket_.emplace(std::move(socket));
     return {};
-  }
-
-  Result<void> execute(const std::string& commands) {
-    const int failed = nft_run_cmd_from_buffer(context_.get(), commands.c_str());
-    // Reading a buffer also empties it for the next command.
-    const std::string error = nft_ctx_get_error_buffer(context_.get());
-    if (failed != 0) {
-      nft_ctx_get_output_buffer(context_.get());
-      return fail(brief(error));
-    }
-    return {};
-  }
-
-  static bool has_line(std::string_view text, std::string_view wanted) {
-    for (const std::string_view line : split(text, '\n')) {
-      if (trim(line) == wanted) return true;
-    }
-    return false;
   }
 
   std::unique_ptr<nft_ctx, FreeContext> context_;

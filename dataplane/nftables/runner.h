@@ -1,5 +1,5 @@
 // The door to nf_tables: commands in nft's own language, one call one kernel transaction; and
-// reading a table back.
+// reading a table back. For every mode that keeps a table.
 #pragma once
 
 #include <map>
@@ -15,11 +15,12 @@ namespace fairlead::dataplane {
 
 // Keys and values in the form that commands have: "10.96.0.1 . 6 . 80" -> "goto x" or
 // "10.0.0.1 . 8080"; "" for sets. Intervals are "10.0.0.0-10.0.0.255", or "10.0.0.0/24" as a part
-// of a longer key. What has another form than Layout gives it is "0x" and hexadecimal digits.
+// of a longer key. What is of other types than ours are made of is "0x" and hexadecimal digits.
 using NftSet = std::unordered_map<std::string, std::string>;
 
 struct NftTable {
-  std::map<std::string, NftSet> sets;    // and maps; those that the kernel fills are not read
+  // And maps; those that the kernel fills, and those without a name, are not read.
+  std::map<std::string, NftSet> sets;
   std::map<std::string, size_t> chains;  // the number of rules in each
   friend bool operator==(const NftTable&, const NftTable&) = default;
 };
@@ -30,10 +31,6 @@ class NftRunner {
 
   // All of `commands` (nft(8) syntax, one per line) or nothing.
   virtual Result<void> run(const std::string& commands) = 0;
-
-  // The table of family inet as libnftables-json(5) text, elements included; nothing when there is
-  // no such table. For small tables: read_table() needs a third of the time and no such text.
-  virtual Result<std::optional<std::string>> list_table(const std::string& name) = 0;
 
   // The table of family inet as it is at one moment; nothing when there is no such table.
   virtual Result<std::optional<NftTable>> read_table(const std::string& name) = 0;

@@ -94,24 +94,51 @@ std::string address_before(std::string_view address) {
   return out;
 }
 
+bool is_address(Field field) { return field == Field::ip4 || field == Field::ip6; }
+
+// libnftables' enum datatypes, which it may not change: tables outlive it.
+std::optional<Field> field_of(uint32_t datatype) {
+  switch (datatype) {
+    case 4:
+      return Field::number;
+    case 7:
+      return Field::ip4;
+    case 8:
+      return Field::ip6;
+    case 12:
+      return Field::protocol;
+    case 13:
+      return Field::port;
+    default:
+      return std::nullopt;
+  }
+}
+
+std::optional<std::vector<Field>> fields_of(uint32_t types) {
+  std::vector<Field> out;
+  for (; types != 0; types >>= 6) {
+    const auto field = field_of(types & 0x3f);
+    if (!field) return std::nullopt;
+    out.insert(out.begin(), *field);
+  }
+  return out;
+}
+
 }  // namespace
 
-std::optional<SetShape> shape_of(std::string_view set) {
-  if (set.empty() || (set.back() != '4' && set.back() != '6')) return std::nullopt;
-  const Field ip = set.back() == '6' ? Field::ip6 : Field::ip4;
-  const std::string_view kind = set.substr(0, set.size() - 1);
-  using enum Field;
-  if (kind == "services" || kind == "outside" || kind == "remember" || kind == "remember-outside") {
-    return SetShape{{ip, protocol, port}, {}, true};
+std::optional<SetShape> shape_of(uint32_t key_type, uint32_t data_type, uint32_t flags) {
+  SetShape shape;
+  auto key = fields_of(key_type);
+  if (!key || key->empty()) return std::nullopt;
+  shape.key = *std::move(key);
+  shape.verdict = data_type == NFT_DATA_VERDICT;
+  if (data_type != 0 && !shape.verdict) {
+    auto value = fields_of(data_type);
+    if (!value) return std::nullopt;
+    shape.value = *std::move(value);
   }
-  if (kind.ends_with("-backends")) return SetShape{{ip, port, number}, {ip, port}};
-  if (kind == "hairpin") return SetShape{{ip, ip}};
-  if (kind == "cluster-ips") return SetShape{{ip}};
-  if (kind == "ranges") return SetShape{{ip, protocol, port, ip}};
-  if (kind == "local_pods" || kind == "service-cidrs") return SetShape{{ip}, {}, false, true};
-  if (kind != "affinity-ips" && kind != "affinity-ports") return std::nullopt;
-  SetShape shape{{number, number, ip}, {kind == "affinity-ips" ? ip : port}};
-  if (ip == ip6) shape.key = {number, number, number, number};
+  const bool one_address = shape.key.size() == 1 && is_address(shape.key.front());
+  shape.interval = one_address && (flags & NFT_SET_INTERVAL) != 0;
   return shape;
 }
 
@@ -123,8 +150,7 @@ std::optional<std::string> fields_text(const std::vector<Field>& fields, std::st
     if (first.size() < size || (!last.empty() && last.size() < size)) return std::nullopt;
     if (!out.empty()) append(out, " . ");
     const std::string_view low = first.substr(0, size), high = last.substr(0, size);
-    const bool prefix = !last.empty() && i + 1 == fields.size() &&
-                        (fields[i] == Field::ip4 || fields[i] == Field::ip6);
+    const bool prefix = !last.empty() && i + 1 == fields.size() && is_address(fields[i]);
     if (prefix) {
       const auto text = prefix_text(low, high);
       if (!text) return std::nullopt;

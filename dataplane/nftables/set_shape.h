@@ -1,6 +1,7 @@
-// What the elements of our sets and maps consist of, and their form in netlink.
+// What the elements of sets and maps consist of, and their form in netlink.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,11 +16,13 @@ struct SetShape {
   std::vector<Field> key;
   std::vector<Field> value = {};  // empty: no data, or a verdict
   bool verdict = false;
-  bool interval = false;  // one field alone: the kernel keeps both ends as elements of their own
+  bool interval = false;  // one address alone: the kernel keeps both ends as elements of their own
+  friend bool operator==(const SetShape&, const SetShape&) = default;
 };
 
-// By the name that layout.h gives it; nothing for a set of somebody else.
-std::optional<SetShape> shape_of(std::string_view set);
+// From the types that libnftables notes in a set (NFTA_SET_KEY_TYPE, NFTA_SET_DATA_TYPE: six bits a
+// field, the last one lowest) and NFTA_SET_FLAGS. Nothing: a set with types that none of ours has.
+std::optional<SetShape> shape_of(uint32_t key_type, uint32_t data_type, uint32_t flags);
 
 // "10.96.0.1 . 6 . 80" from a register's bytes, each field padded to 4 (NFT_REG32_SIZE). `last` is
 // the other end of an interval, or empty. Nothing when the bytes do not fit.

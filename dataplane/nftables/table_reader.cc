@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <map>
 #include <set>
 
 #include "base/text.h"
@@ -82,23 +83,61 @@ class Reader {
   Result<int> sets(NftTable& table) {
     NfMessage request = message(NFT_MSG_GETSET);
     request.put_text(NFTA_SET_TABLE, name_);
+    std::map<std::string, SetShape> shapes;
     FL_TRY(int error, socket_.dump(request, [&](uint8_t, std::string_view attributes) {
-      const bool filled_by_kernel = (number_of(attributes, NFTA_SET_FLAGS) & NFT_SET_EVAL) != 0;
-      const bool ours = text_of(attributes, NFTA_SET_TABLE) == name_;
-      if (ours && !filled_by_kernel) table.sets[text_of(attributes, NFTA_SET_NAME)];
+      // Anonymous ones are a part of their rule.
+      const uint32_t left_out = NFT_SET_EVAL | NFT_SET_ANONYMOUS;
+      const bool read = (number_of(attributes, NFTA_SET_FLAGS) & left_out) == 0;
+      if (read && text_of(attributes, NFTA_SET_TABLE) == name_) {
+        shapes.emplace(text_of(attributes, NFTA_SET_NAME), shape_in(attributes));
+      }
     }));
-    for (auto& [set, elements] : table.sets) {
+    for (const auto& [set, shape] : shapes) {
       if (error != 0) break;
-      FL_TRY(error, this->elements(set, elements));
+      FL_TRY(error, elements(set, shape, table.sets[set]));
     }
     return error;
   }
 
-  Result<int> elements(const std::string& set, NftSet& into) {
+  // One set; ENOENT: there is none.
+  Result<int> set(const std::string& name, NftSet& into) {
+    NfMessage request = message(NFT_MSG_GETSET, 0);
+    request.put_text(NFTA_SET_TABLE, name_);
+    request.put_text(NFTA_SET_NAME, name);
+    SetShape shape;
+    FL_TRY(const int error, socket_.request(request, [&](uint8_t, std::string_view attributes) {
+      shape = shape_in(attributes);
+    }));
+    return error == 0 ? elements(name, shape, into) : Result<int>(error);
+  }
+
+  // Nothing: the ruleset changed meanwhile.
+  Result<std::optional<NftTable>> table() {
+    NftTable table;
+    FL_TRY(const uint32_t before, generation());
+    FL_TRY(int error, chains(table));
+    if (error == 0) {
+      FL_TRY(error, sets(table));
+    }
+    FL_TRY(const uint32_t after, generation());
+    if (error == EINTR || error == ENOENT || before != after) return std::optional<NftTable>();
+    if (error != 0) return refused("the content", name_, error);
+    return std::optional(std::move(table));
+  }
+
+ private:
+  // Of somebody else's set: nothing, and its elements are hexadecimal digits.
+  static SetShape shape_in(std::string_view attributes) {
+    return shape_of(number_of(attributes, NFTA_SET_KEY_TYPE),
+                    number_of(attributes, NFTA_SET_DATA_TYPE),
+                    number_of(attributes, NFTA_SET_FLAGS))
+        .value_or(SetShape());
+  }
+
+  Result<int> elements(const std::string& set, const SetShape& shape, NftSet& into) {
     NfMessage request = message(NFT_MSG_GETSETELEM);
     request.put_text(NFTA_SET_ELEM_LIST_TABLE, name_);
     request.put_text(NFTA_SET_ELEM_LIST_SET, set);
-    const SetShape shape = shape_of(set).value_or(SetShape());
     std::vector<std::pair<std::string, bool>> ends;
     FL_TRY(const int error, socket_.dump(request, [&](uint8_t, std::string_view attributes) {
       const auto list = find_attribute(attributes, NFTA_SET_ELEM_LIST_ELEMENTS);
@@ -118,21 +157,6 @@ class Reader {
     return error;
   }
 
-  // Nothing: the ruleset changed meanwhile.
-  Result<std::optional<NftTable>> table() {
-    NftTable table;
-    FL_TRY(const uint32_t before, generation());
-    FL_TRY(int error, chains(table));
-    if (error == 0) {
-      FL_TRY(error, sets(table));
-    }
-    FL_TRY(const uint32_t after, generation());
-    if (error == EINTR || error == ENOENT || before != after) return std::optional<NftTable>();
-    if (error != 0) return refused("the content", name_, error);
-    return std::optional(std::move(table));
-  }
-
- private:
   net::Nfnetlink& socket_;
   const std::string& name_;
 };
@@ -174,7 +198,7 @@ Result<NftSet> read_set(net::Nfnetlink& socket, const std::string& table, const 
   Reader reader(socket, table);
   for (int i = 0; i < max_reads; ++i) {
     NftSet elements;
-    FL_TRY(const int error, reader.elements(set, elements));
+    FL_TRY(const int error, reader.set(set, elements));
     if (error == ENOENT) return NftSet();
     if (error == 0) return elements;
     if (error != EINTR) return refused(cat("set ", set), table, error);

@@ -14,21 +14,12 @@ std::string goto_text(const ChainKey& chain) { return cat("goto ", chain_name(ch
 
 }  // namespace
 
-void Transaction::put(Elements& to, const std::string& set, const std::string& element) {
-  Lists& into = to[set];
-  if (into.elements++ % max_list == 0) into.lists.emplace_back();
-  std::string& list = into.lists.back();
-  if (!list.empty()) append(list, ", ");
-  append(list, element);
-  ++writes_;
-}
-
 void Transaction::add(const std::string& set, const std::string& key, const std::string& value) {
-  put(additions_, set, value.empty() ? key : cat(key, " : ", value));
+  additions_.put(set, key, value);
 }
 
 void Transaction::remove(const std::string& set, const std::string& key) {
-  put(deletions_, set, key);
+  deletions_.put(set, key);
 }
 
 // The value of an element cannot be changed in place: it is deleted and added again, which is one
@@ -79,7 +70,7 @@ void Transaction::change_row(const RowKey& key, const Row* from, const Row* to) 
 void Transaction::need_chain(const ChainKey& key, std::set<ChainKey>& existing) {
   if (is_fixed(key) || !existing.insert(key).second) return;
   append(chains_, layout_.chain_commands(key));
-  ++writes_;
+  ++chain_writes_;
 }
 
 void Transaction::need_chains(const RowKey& key, const Row& row, std::set<ChainKey>& existing) {
@@ -89,23 +80,12 @@ void Transaction::need_chains(const RowKey& key, const Row& row, std::set<ChainK
 
 void Transaction::delete_chain(const ChainKey& key) {
   append(chain_deletions_, cat("delete chain inet ", layout_.table(), " ", chain_name(key), "\n"));
-  ++writes_;
-}
-
-std::string Transaction::command(std::string_view verb, const std::string& set,
-                                 const std::string& list) const {
-  return cat(verb, " element inet ", layout_.table(), " ", set, " { ", list, " }\n");
+  ++chain_writes_;
 }
 
 std::string Transaction::commands() const {
-  std::string out = chains_;
-  for (const auto& [set, elements] : deletions_) {
-    for (const std::string& list : elements.lists) append(out, command("delete", set, list));
-  }
-  for (const auto& [set, elements] : additions_) {
-    for (const std::string& list : elements.lists) append(out, command("add", set, list));
-  }
-  return out + chain_deletions_;
+  return cat(chains_, deletions_.commands("delete", layout_.table()),
+             additions_.commands("add", layout_.table()), chain_deletions_);
 }
 
 std::vector<std::string> Transaction::stages(const std::string& head) const {
@@ -118,14 +98,14 @@ std::vector<std::string> Transaction::stages(const std::string& head) const {
     return set.starts_with("services") || set.starts_with("outside") ? 1 : 0;
   };
   for (const int turn : {0, 1, 2}) {
-    for (const auto& [set, elements] : additions_) {
+    for (const auto& [set, set_lists] : additions_.lists()) {
       if (order(set) != turn) continue;
-      for (const std::string& list : elements.lists) {
+      for (const std::string& list : set_lists) {
         if (++lists > max_stage_lists) {
           lists = 1;
           out.emplace_back();
         }
-        append(out.back(), command("add", set, list));
+        append(out.back(), element_command("add", layout_.table(), set, list));
       }
     }
   }

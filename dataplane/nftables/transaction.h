@@ -3,17 +3,16 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "dataplane/nftables/element_lists.h"
 #include "dataplane/nftables/layout.h"
 
 namespace fairlead::dataplane::nft {
 
-inline constexpr size_t max_list = 4096;
 inline constexpr size_t max_stage_lists = 4;
 
 class Transaction {
@@ -31,8 +30,9 @@ class Transaction {
   void need_chains(const RowKey& key, const Row& row, std::set<ChainKey>& existing);
   void delete_chain(const ChainKey& key);
 
-  bool empty() const { return writes_ == 0; }
-  size_t writes() const { return writes_; }  // elements and chains
+  bool empty() const { return writes() == 0; }
+  // Elements and chains.
+  size_t writes() const { return chain_writes_ + deletions_.size() + additions_.size(); }
   std::string commands() const;
 
   // The same in several transactions, for a table that serves nobody yet: libnftables needs 2 kB of
@@ -41,15 +41,6 @@ class Transaction {
   std::vector<std::string> stages(const std::string& head) const;
 
  private:
-  // "a : b, c : d": at most max_list elements each, for one command.
-  struct Lists {
-    std::vector<std::string> lists;
-    size_t elements = 0;
-  };
-  using Elements = std::map<std::string, Lists>;  // by set or map
-
-  std::string command(std::string_view verb, const std::string& set, const std::string& list) const;
-  void put(Elements& to, const std::string& set, const std::string& element);
   void change_slot(const RowKey& key, size_t slot, const Row* from, const Row* to);
   void change_goto(const std::string& map, const std::string& element, const std::string& from,
                    const std::string& to);
@@ -57,10 +48,9 @@ class Transaction {
 
   const Layout& layout_;
   std::string chains_;
-  Elements deletions_;
-  Elements additions_;
+  ElementLists deletions_, additions_;
   std::string chain_deletions_;
-  size_t writes_ = 0;
+  size_t chain_writes_ = 0;
 };
 
 // Every element that a row is in the kernel; `value` is "goto x", a backend, or "".

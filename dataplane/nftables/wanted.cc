@@ -3,31 +3,11 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "dataplane/flow.h"
 #include "dataplane/nftables/layout.h"
+#include "dataplane/packet_facts.h"
 
 namespace fairlead::dataplane::nft {
 namespace {
-
-bool inside(const std::vector<Cidr>& cidrs, const Ip& ip) {
-  return std::any_of(cidrs.begin(), cidrs.end(),
-                     [&](const Cidr& cidr) { return cidr.contains(ip); });
-}
-
-// Whoever is not masqueraded and reaches a backend that may be itself: a local pod, or anybody when
-// pods cannot be told. A backend whose node is not known may be here as well.
-std::set<Ip> hairpin_of(const NodeConfig& node, const ServiceEntry& entry) {
-  std::set<Ip> ips;
-  for (const PortRule& rule : entry.ports) {
-    const bool knows_pods = knows_local_pods(node, rule.ipv6);
-    for (const Backend& backend : rule.backends) {
-      if (backend.local || !knows_pods || inside(node.local_pod_cidrs, backend.ip)) {
-        ips.insert(backend.ip);
-      }
-    }
-  }
-  return ips;
-}
 
 std::set<Ip> cluster_ips_of(const ServiceEntry& entry) {
   std::set<Ip> ips;
@@ -64,7 +44,7 @@ void Wanted::remember(const NodeConfig& node, const api::ObjectKey& key, const S
     auto& claims = claims_[row];
     claims.insert(std::lower_bound(claims.begin(), claims.end(), key), key);
   }
-  service.hairpin = hairpin_of(node, entry);
+  service.hairpin = hairpin_ips(node, entry);
   service.cluster_ips = cluster_ips_of(entry);
   for (const Ip& ip : service.hairpin) hairpin_.add(ip);
   for (const Ip& ip : service.cluster_ips) cluster_ips_.add(ip);

@@ -41,7 +41,8 @@ class Wanted {
  private:
   struct Service {
     std::vector<RowKey> rows;
-    std::set<Ip> hairpin, cluster_ips;
+    std::vector<Ip> hairpin;
+    std::set<Ip> cluster_ips;
   };
 
   // The Service whose row this is.

@@ -1,7 +1,9 @@
 #include "tests/dataplane/cluster.h"
 
 #include "api/yaml.h"
+#include "base/check.h"
 #include "base/text.h"
+#include "dataplane/compile.h"
 
 namespace fairlead::dataplane {
 namespace {
@@ -87,6 +89,83 @@ NodeConfig random_node() {
           {Ip::v4(0xc0a80001), *Ip::parse("fd01::1"), Ip::v4(0xc0a80002)},
           {*Cidr::parse("10.1.0.0/16"), *Cidr::parse("fd00::a01:0/112")},
           "zone-0"};
+}
+
+ServiceTable big_table(uint32_t services, uint32_t endpoints) {
+  api::SnapshotBuilder builder;
+  return compile(*big_cluster(builder, services, endpoints).snapshot, random_node());
+}
+
+namespace {
+
+constexpr std::string_view every_kind = R"(---
+apiVersion: v1
+kind: Service
+metadata: {namespace: default, name: web}
+spec:
+  type: LoadBalancer
+  sessionAffinity: ClientIP
+  sessionAffinityConfig: {clientIP: {timeoutSeconds: 60}}
+  externalTrafficPolicy: Local
+  healthCheckNodePort: 32100
+  loadBalancerSourceRanges:
+  - 203.0.113.0/24
+  - 192.168.0.0/16
+  - 192.168.7.0/24
+  - 198.18.0.9/32
+  - "2001:db8:7::/64"
+  clusterIPs: [10.96.0.1, "fd96::1"]
+  clusterIP: 10.96.0.1
+  externalIPs: [203.0.113.80, "2001:db8::80"]
+  ports:
+  - {name: http, port: 80, nodePort: 30080}
+  - {name: dns, port: 53, nodePort: 30053, protocol: UDP}
+  - {name: sig, port: 99, nodePort: 30099, protocol: SCTP}
+status: {loadBalancer: {ingress: [{ip: 198.51.100.1}, {ip: "2001:db8:1::1"}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {namespace: default, name: empty}
+spec:
+  type: LoadBalancer
+  loadBalancerSourceRanges: [192.168.0.0/16]
+  clusterIP: 10.96.0.2
+  ports: [{port: 80, nodePort: 30081}]
+status: {loadBalancer: {ingress: [{ip: 198.51.100.2}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {namespace: default, name: web-1, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+ports:
+- {name: http, port: 8080}
+- {name: dns, port: 53, protocol: UDP}
+- {name: sig, port: 99, protocol: SCTP}
+endpoints:
+- {addresses: ["10.1.0.5"], nodeName: node-0}
+- {addresses: ["10.2.0.5"], nodeName: node-b}
+- {addresses: ["10.2.0.6"], nodeName: node-b}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {namespace: default, name: web-2, labels: {kubernetes.io/service-name: web}}
+addressType: IPv6
+ports:
+- {name: http, port: 8080}
+- {name: dns, port: 53, protocol: UDP}
+- {name: sig, port: 99, protocol: SCTP}
+endpoints:
+- {addresses: ["fd00::b05"], nodeName: node-b}
+)";
+
+}  // namespace
+
+ServiceTable every_kind_table() {
+  api::SnapshotBuilder builder;
+  CHECK(put_yaml(builder, every_kind).has_value());
+  NodeConfig node = random_node();
+  node.service_cidrs = {*Cidr::parse("10.96.0.0/16"), *Cidr::parse("fd96::/112")};
+  return compile(*builder.take().snapshot, node);
 }
 
 api::Service RandomCluster::make_service(uint32_t number) {

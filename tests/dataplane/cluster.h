@@ -23,6 +23,13 @@ Result<NodeConfig> parse_node(std::string_view yaml);
 // The node that RandomCluster's endpoints are local to.
 NodeConfig random_node();
 
+// big_cluster(), compiled for random_node().
+ServiceTable big_table(uint32_t services, uint32_t endpoints);
+
+// Two Services for random_node(): "web" has every kind of frontend, protocol and policy in both
+// families, "empty" no endpoint.
+ServiceTable every_kind_table();
+
 // Services and slices of all kinds under few names, so that random steps meet each other. The same
 // seed gives the same steps.
 class RandomCluster {

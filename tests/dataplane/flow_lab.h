@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
@@ -84,6 +86,27 @@ inline std::string objects() {
   return yaml;
 }
 
+// The same frontends with a load balancer's 198.51.100.N in the place of the external IP.
+inline std::string load_balancer(int number, std::string_view more) {
+  std::string yaml = service(number, more);
+  const size_t type = yaml.find("type: NodePort"), external = yaml.find("  externalIPs");
+  yaml.erase(external, yaml.find('\n', external) + 1 - external);
+  yaml.replace(type, 14, "type: LoadBalancer");
+  return cat(yaml, "status: {loadBalancer: {ingress: [{ip: 198.51.100.", number,
+             "}, {ip: \"2001:db8:1::", number, "\"}]}}\n");
+}
+
+// Load balancers with source ranges, 6 to 8: of every policy, and without endpoints.
+inline std::string guarded() {
+  constexpr std::string_view ranges =
+      "loadBalancerSourceRanges: [10.1.0.0/16, 10.1.0.0/24, 10.9.0.1/32, \"fd00:1::/64\", "
+      "\"fd00:9::1/128\"]";
+  constexpr std::string_view others = "loadBalancerSourceRanges: [10.9.0.0/24, \"fd00:9::/64\"]";
+  return cat(load_balancer(6, ranges), local_slices(6), remote_slices(6),
+             load_balancer(7, cat(others, "\n  externalTrafficPolicy: Local")), local_slices(7),
+             remote_slices(7), load_balancer(8, ranges));
+}
+
 }  // namespace flow_lab
 
 // REQUIRES: namespaces can be used (SKIP_WITHOUT_NAMESPACES).
@@ -108,11 +131,12 @@ class FlowLab {
   NetnsLab& net() { return lab_; }
 
   // flow_lab::objects() and `more`, on the lab's node.
-  static ServiceTable table(std::string_view more = {}) {
+  static ServiceTable table(std::string_view more = {},
+                            NodeConfig node = *parse_node(flow_lab::node_yaml)) {
     api::SnapshotBuilder builder;
     const auto put = put_yaml(builder, cat(flow_lab::objects(), more));
     EXPECT_TRUE(put) << put.error().message;
-    return compile(*builder.take().snapshot, *parse_node(flow_lab::node_yaml));
+    return compile(*builder.take().snapshot, std::move(node));
   }
 
   // What may be seen: "local", "remote (masquerade)", "refused", "timeout".
@@ -128,13 +152,26 @@ class FlowLab {
     return out;
   }
 
-  // The same with the declared differences of this mode.
-  std::set<std::string> expected(const FlowResult& result, Protocol protocol) const {
+  // Of this flow, with the declared differences of this mode.
+  std::set<std::string> expected(const ServiceTable& table, const Ip& source,
+                                 const FlowResult& result, Protocol protocol) const {
     const bool tcp = protocol == Protocol::tcp;
     if (result.outcome == FlowOutcome::drop && tcp && lacks(Capability::silent_drop)) {
       return {"refused"};
     }
-    return expected(mode_ ? served_by(*mode_, result) : result);
+    FlowResult here = result;
+    for (FlowCandidate& candidate : here.candidates) {
+      candidate.masquerade |= lacks(Capability::source_address);
+    }
+    const auto is_local = [](const FlowCandidate& one) { return one.backend.local; };
+    const bool by_source = result.frontend.local_only &&
+                           result.frontend.kind != FrontendKind::cluster_ip &&
+                           classify_source(table.node, source) != SourceClass::outside;
+    if (by_source && lacks(Capability::policy_by_source) &&
+        std::any_of(here.candidates.begin(), here.candidates.end(), is_local)) {
+      std::erase_if(here.candidates, std::not_fn(is_local));
+    }
+    return expected(here);
   }
 
   static std::string seen(const Ip& source, const SocketAddress& to, Protocol protocol,
@@ -151,7 +188,7 @@ class FlowLab {
   void check_flow(const ServiceTable& table, const std::string& from, const Ip& source,
                   const SocketAddress& to, Protocol protocol) {
     const FlowResult result = resolve(table, source, to.ip, to.port, protocol);
-    const auto want = expected(result, protocol);
+    const auto want = expected(table, source, result, protocol);
     const bool may_be_reset = result.outcome == FlowOutcome::drop && lacks(Capability::silent_drop);
     const bool answer = !want.contains("timeout");
     std::set<std::string> got;
@@ -167,30 +204,35 @@ class FlowLab {
                          << to_string(protocol);
   }
 
-  void check_matrix(const ServiceTable& table) {
-    struct Source {
-      std::string name, v4, v6;
-    };
-    const Source sources[] = {{"pod", "10.1.0.2", "fd00:1::2"},
-                              {"local", "10.2.0.2", "fd00:2::2"},  // an endpoint: hairpin
-                              {"node", "10.9.0.1", "fd00:9::1"},
-                              {"outside", "10.9.0.2", "fd00:9::2"}};
-    for (const Source& source : sources) {
-      for (const bool ipv6 : {false, true}) {
+  // Every kind of source, in both families and protocols: visit(namespace, address, protocol).
+  template <class Visit>
+  static void for_each_source(Visit visit) {
+    const std::pair<std::string, std::pair<std::string, std::string>> sources[] = {
+        {"pod", {"10.1.0.2", "fd00:1::2"}},
+        {"local", {"10.2.0.2", "fd00:2::2"}},  // an endpoint: hairpin
+        {"node", {"10.9.0.1", "fd00:9::1"}},
+        {"outside", {"10.9.0.2", "fd00:9::2"}}};
+    for (const auto& [name, addresses] : sources) {
+      for (const std::string& address : {addresses.first, addresses.second}) {
         for (const Protocol protocol : {Protocol::tcp, Protocol::udp}) {
-          for (uint16_t number = 1; number <= 5; ++number) {
-            const Ip from = *Ip::parse(ipv6 ? source.v6 : source.v4);
-            const std::string cluster_ip = cat(ipv6 ? "fd96::" : "10.96.0.", number);
-            const std::string external_ip = cat(ipv6 ? "2001:db8::" : "203.0.113.", number);
-            const Ip node = *Ip::parse(ipv6 ? "fd00:9::1" : "10.9.0.1");
-            const uint16_t node_port = static_cast<uint16_t>(30080 + number);
-            check_flow(table, source.name, from, {*Ip::parse(cluster_ip), 80}, protocol);
-            check_flow(table, source.name, from, {*Ip::parse(external_ip), 80}, protocol);
-            check_flow(table, source.name, from, {node, node_port}, protocol);
-          }
+          visit(name, *Ip::parse(address), protocol);
         }
       }
     }
+  }
+
+  void check_matrix(const ServiceTable& table) {
+    for_each_source([&](const std::string& name, const Ip& from, Protocol protocol) {
+      const bool ipv6 = !from.is_v4();
+      for (uint16_t number = 1; number <= 5; ++number) {
+        const Ip cluster_ip = *Ip::parse(cat(ipv6 ? "fd96::" : "10.96.0.", number));
+        const Ip external_ip = *Ip::parse(cat(ipv6 ? "2001:db8::" : "203.0.113.", number));
+        const Ip node = *Ip::parse(ipv6 ? "fd00:9::1" : "10.9.0.1");
+        check_flow(table, name, from, {cluster_ip, 80}, protocol);
+        check_flow(table, name, from, {external_ip, 80}, protocol);
+        check_flow(table, name, from, {node, static_cast<uint16_t>(30080 + number)}, protocol);
+      }
+    });
   }
 
  private:

@@ -21,6 +21,13 @@ net::Fd current_netns() {
 
 }  // namespace
 
+bool is_required(const Missing& missing) {
+  const std::string_view setting = missing.required;
+  const size_t equals = setting.find('=');
+  const char* value = std::getenv(std::string(setting.substr(0, equals)).c_str());
+  return value != nullptr && value == setting.substr(equals + 1);
+}
+
 std::string why_no_namespaces() {
   std::string why;
   std::thread([&] {

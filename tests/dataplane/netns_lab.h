@@ -19,13 +19,24 @@ namespace fairlead::dataplane {
 // was.
 std::string why_no_namespaces();
 
-// GTEST_SKIP with the reason, or a failure where CI=true.
-#define SKIP_WITHOUT_NAMESPACES()                                                         \
-  if (const std::string why = ::fairlead::dataplane::why_no_namespaces(); !why.empty()) { \
-    const char* ci = std::getenv("CI");                                                   \
-    if (ci != nullptr && std::string_view(ci) == "true") FAIL() << why;                   \
-    GTEST_SKIP() << "NOT RUN: " << why;                                                   \
+// Something that a test needs and this machine may lack.
+struct Missing {
+  std::string (*why)() = nullptr;    // "" when it is there
+  const char* required = "CI=true";  // where this is in the environment its lack is a failure
+};
+bool is_required(const Missing& missing);
+
+// GTEST_SKIP with the reason, or a failure.
+#define SKIP_WHERE_MISSING(what)                                                     \
+  if (const ::fairlead::dataplane::Missing missing = what; missing.why != nullptr) { \
+    if (const std::string why = missing.why(); !why.empty()) {                       \
+      if (::fairlead::dataplane::is_required(missing)) FAIL() << why;                \
+      GTEST_SKIP() << "NOT RUN: " << why;                                            \
+    }                                                                                \
   }
+
+#define SKIP_WITHOUT_NAMESPACES() \
+  SKIP_WHERE_MISSING(::fairlead::dataplane::Missing{&::fairlead::dataplane::why_no_namespaces})
 
 // The calling thread in a new namespace, with loopback up, until destruction.
 class FreshNetns {

@@ -1,7 +1,6 @@
 // A kernel for tests of the IPVS driver: a fake one, or the one below in a namespace of its own.
 #pragma once
 
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <thread>
@@ -10,7 +9,8 @@
 #include "dataplane/ipvs/fake_host.h"
 #include "dataplane/ipvs/fake_table.h"
 #include "dataplane/nftables/fake_runner.h"
-#include "tests/dataplane/netns_lab.h"
+#include "tests/dataplane/contract_kernel.h"
+#include "tests/dataplane/lent_runner.h"
 
 namespace fairlead::dataplane::ipvs {
 
@@ -26,11 +26,7 @@ inline std::string why_no_ipvs() {
 }
 
 // tests/vm runs these with FAIRLEAD_NEED_IPVS=1 under a kernel that has it.
-#define SKIP_WITHOUT_IPVS()                                                               \
-  if (const std::string why = ::fairlead::dataplane::ipvs::why_no_ipvs(); !why.empty()) { \
-    if (std::getenv("FAIRLEAD_NEED_IPVS") != nullptr) FAIL() << why;                      \
-    GTEST_SKIP() << "NOT RUN: " << why << "; `ctest -R vm.ipvs` runs this in a guest";    \
-  }
+inline const Missing missing_ipvs = {&why_no_ipvs, "FAIRLEAD_NEED_IPVS=1"};
 
 // Lend one door to several drivers, one after the other, as runs of the agent share a kernel.
 class LentTable final : public Table {
@@ -42,6 +38,9 @@ class LentTable final : public Table {
     return table_.destinations(key);
   }
   Result<void> write(const TableWrite& write) override { return table_.write(write); }
+  Result<void> set_timeouts(const Timeouts& timeouts) override {
+    return table_.set_timeouts(timeouts);
+  }
 
  private:
   Table& table_;
@@ -65,47 +64,92 @@ class LentHost final : public Host {
   Host& host_;
 };
 
-class LentRunner final : public NftRunner {
+// In memory, or the one below.
+class IpvsKernel final : public ContractKernel {
  public:
-  explicit LentRunner(NftRunner& runner) : runner_(runner) {}
-  Result<void> run(const std::string& commands) override { return runner_.run(commands); }
-  Result<std::optional<std::string>> list_table(const std::string& name) override {
-    return runner_.list_table(name);
+  explicit IpvsKernel(bool real) {
+    if (real) {
+      netns_ = std::make_unique<FreshNetns>();
+      table_ = make_kernel_table();
+      host_ = make_kernel_host();
+      rules_ = make_nft_runner();
+      return;
+    }
+    auto table = std::make_unique<FakeTable>();
+    auto host = std::make_unique<FakeHost>();
+    auto rules = std::make_unique<FakeNft>();
+    fakes_ = {table.get(), host.get(), rules.get()};
+    table_ = std::move(table);
+    host_ = std::move(host);
+    rules_ = std::move(rules);
   }
-  Result<std::optional<NftTable>> read_table(const std::string& name) override {
-    return runner_.read_table(name);
+
+  std::unique_ptr<Driver> make_driver() override { return make_driver({}); }
+  std::unique_ptr<Driver> make_driver(IpvsOptions options) {
+    return make_ipvs_driver(
+        std::move(options), loop_, Log(sink_), registry_,
+        {std::make_unique<LentTable>(*table_), std::make_unique<LentHost>(*host_),
+         std::make_unique<LentRunner>(*rules_)});
   }
-  Result<NftSet> read_set(const std::string& table, const std::string& set) override {
-    return runner_.read_set(table, set);
+  std::vector<Damage> damages() override;
+  std::vector<FailsOnce*> doors() override {
+    if (fakes_.table == nullptr) return {};
+    return {fakes_.table, fakes_.host, fakes_.rules};
   }
-  Result<std::vector<std::string>> other_tables(const std::string& name) override {
-    return runner_.other_tables(name);
-  }
+
+  // Not null when the kernel is in memory.
+  struct Fakes {
+    FakeTable* table = nullptr;
+    FakeHost* host = nullptr;
+    FakeNft* rules = nullptr;
+  };
+  const Fakes& fakes() const { return fakes_; }
+  Table& table() { return *table_; }
+  net::EventLoop& loop() { return loop_; }
 
  private:
-  NftRunner& runner_;
+  std::unique_ptr<FreshNetns> netns_;
+  std::unique_ptr<Table> table_;
+  std::unique_ptr<Host> host_;
+  std::unique_ptr<NftRunner> rules_;
+  Fakes fakes_;
 };
 
-struct FakeKernel {
-  FakeTable table;
-  FakeHost host;
-  FakeNft rules;
-
-  IpvsDoors doors() {
-    return {std::make_unique<LentTable>(table), std::make_unique<LentHost>(host),
-            std::make_unique<LentRunner>(rules)};
-  }
-};
-
-// What one driver needs around it.
-struct Around {
-  MemoryLogSink sink;
-  Registry registry;
-  net::EventLoop loop;
-
-  std::unique_ptr<Driver> driver(IpvsDoors doors, IpvsOptions options = {}) {
-    return make_ipvs_driver(std::move(options), loop, Log(sink), registry, std::move(doors));
-  }
-};
+inline std::vector<ContractKernel::Damage> IpvsKernel::damages() {
+  const ServiceKey key{Ip::v4(0x0a600001), Protocol::tcp, 80};
+  const SocketAddress first{Ip::v4(0x0a800040), 8080}, stranger{Ip::v4(0x01020304), 5};
+  const auto write = [this](TableWrite change) {
+    return [this, change = std::move(change)] { return table_->write(change); };
+  };
+  const auto commands = [this](std::string text) {
+    return [this, text = std::move(text)] { return rules_->run(text); };
+  };
+  return {
+      {write({.verb = Verb::delete_service, .key = key}),
+       "IPVS service 10.96.0.1:80/TCP is missing"},
+      {write({.verb = Verb::edit_service, .key = key, .settings = {"wlc", 0, 0}}),
+       "IPVS service 10.96.0.1:80/TCP has other settings"},
+      {write({.verb = Verb::delete_destination, .key = key, .address = first}),
+       "destination 10.128.0.64:8080 of 10.96.0.1:80/TCP is missing"},
+      {write({.verb = Verb::edit_destination,
+              .key = key,
+              .address = first,
+              .destination = {.weight = 7}}),
+       "destination 10.128.0.64:8080 of 10.96.0.1:80/TCP is changed"},
+      {write({.verb = Verb::add_destination, .key = key, .address = stranger}),
+       "destination 1.2.3.4:5 of 10.96.0.1:80/TCP is not in the table"},
+      {[this, key] { return host_->remove(key.ip); }, "address 10.96.0.1 is not on kube-ipvs0"},
+      {[this, stranger] { return host_->add(stranger.ip); },
+       "address 1.2.3.4 on kube-ipvs0 belongs to no service"},
+      {commands("delete table inet fairlead-ipvs\n"), "table inet fairlead-ipvs is missing"},
+      {commands("add rule inet fairlead-ipvs guard drop\n"),
+       "chain guard has 4 rules instead of 3"},
+      {commands("add chain inet fairlead-ipvs stranger\n"), "chain stranger is foreign"},
+      {commands("delete element inet fairlead-ipvs filter4 { 10.96.0.1 . 6 . 80 }\n"),
+       "set filter4: 10.96.0.1 . 6 . 80 : goto open is missing"},
+      {commands("add element inet fairlead-ipvs vips4 { 1.2.3.4 }\n"),
+       "set vips4: 1.2.3.4 is foreign"},
+  };
+}
 
 }  // namespace fairlead::dataplane::ipvs

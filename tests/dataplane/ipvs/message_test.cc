@@ -12,6 +12,14 @@ namespace {
 
 using net::NetlinkWriter;
 
+TEST(IpvsMessage, TimeoutsAreThreeNumbers) {
+  NetlinkWriter wanted;
+  wanted.put_u32(IPVS_CMD_ATTR_TIMEOUT_TCP, 60);
+  wanted.put_u32(IPVS_CMD_ATTR_TIMEOUT_TCP_FIN, 0);
+  wanted.put_u32(IPVS_CMD_ATTR_TIMEOUT_UDP, 30);
+  EXPECT_EQ(encode_timeouts({.tcp = 60, .udp = 30}), wanted.bytes());
+}
+
 // What we send has the form of what the kernel answers.
 TEST(IpvsMessage, ServicesComeBackAsTheyWent) {
   const std::pair<ServiceKey, Settings> cases[] = {

@@ -13,7 +13,7 @@ Elements sample(int services) {
   Elements elements;
   for (int i = 0; i < services; ++i) {
     Claim claim;
-    claim.sources = {{*Cidr::parse("10.0.0.0/8"), *Cidr::parse("192.0.2.1/32")}};
+    claim.sources = {*Cidr::parse("10.0.0.0/8"), *Cidr::parse("192.0.2.1/32")};
     const Ip ip = Ip::v4(0x0a600000 + static_cast<uint32_t>(i));
     add_claim(elements, {ip, Protocol::tcp, 80}, claim);
     add_vip(elements, ip);
@@ -30,28 +30,44 @@ size_t count_lines(const std::string& commands, std::string_view start) {
 }
 
 TEST(IpvsRules, TheNumberOfRulesIsConstant) {
-  const RuleLayout layout("t", NodeConfig());
+  const RuleLayout layout({"t"}, NodeConfig());
   const size_t rules = count_lines(layout.replace({}), "add rule");
   EXPECT_GT(rules, 20u);
   EXPECT_EQ(count_lines(layout.replace(sample(2000)), "add rule"), rules);
 }
 
-TEST(IpvsRules, WhatIsWrittenIsReadBack) {
-  const RuleLayout layout("t", NodeConfig());
-  FakeNft kernel;
-  const Elements elements = sample(1200);
-  ASSERT_TRUE(kernel.run(layout.replace(elements)));
-  auto state = parse_rules(**kernel.list_table("t"));
-  ASSERT_TRUE(state) << state.error().message;
-  EXPECT_EQ(state->elements, elements);
-  EXPECT_TRUE(layout.matches(*state));
-  EXPECT_EQ(own_keys(state->elements).size(), 1200u);
-  ASSERT_TRUE(kernel.run(layout.remove(sample(1199))));
+// The sets that have elements.
+Elements elements_in(const NftTable& table) {
+  Elements out = table.sets;
+  std::erase_if(out, [](const auto& set) { return set.second.empty(); });
+  return out;
+}
+
+nft::ElementLists lists_of(const Elements& elements) {
+  nft::ElementLists out;
+  for (const auto& [set, members] : elements) {
+    for (const auto& [key, value] : members) out.put(set, key);
+  }
+  return out;
+}
+
+void check_round_trip(NftRunner& kernel, const NodeConfig& node) {
+  const RuleLayout layout({"t"}, node);
+  const Elements elements = sample(600);
+  const auto made = kernel.run(layout.replace(elements));
+  ASSERT_TRUE(made) << made.error().message;
+  EXPECT_EQ(elements_in(**kernel.read_table("t")), elements);
+  EXPECT_EQ(layout.differences(**kernel.read_table("t")), std::vector<std::string>());
   ASSERT_TRUE(kernel.run("add rule inet t open drop\n"));
-  state = parse_rules(**kernel.list_table("t"));
-  ASSERT_TRUE(state);
-  EXPECT_EQ(own_keys(state->elements).size(), 1u);
-  EXPECT_FALSE(layout.matches(*state));
+  EXPECT_EQ(layout.differences(**kernel.read_table("t")),
+            std::vector<std::string>{"chain open has 1 rules instead of 0"});
+  ASSERT_TRUE(kernel.run(layout.change(lists_of(elements), {})));
+  EXPECT_EQ(elements_in(**kernel.read_table("t")), Elements());
+}
+
+TEST(IpvsRules, WhatIsWrittenIsReadBack) {
+  FakeNft kernel;
+  check_round_trip(kernel, NodeConfig());
 }
 
 TEST(IpvsRules, TheKernelTakesThemAndSaysTheSame) {
@@ -63,80 +79,40 @@ TEST(IpvsRules, TheKernelTakesThemAndSaysTheSame) {
   node.service_cidrs = {*Cidr::parse("10.96.0.0/12"), *Cidr::parse("fd96::/112")};
   for (const bool masquerade_all : {false, true}) {
     node.masquerade_all = masquerade_all;
-    const RuleLayout layout("t", node);
-    const Elements elements = sample(600);
-    const auto made = kernel->run(layout.replace(elements));
-    ASSERT_TRUE(made) << made.error().message;
-    const auto state = parse_rules(**kernel->list_table("t"));
-    ASSERT_TRUE(state) << state.error().message;
-    EXPECT_EQ(state->elements, elements);
-    EXPECT_TRUE(layout.matches(*state));
-    ASSERT_TRUE(kernel->run(layout.remove(elements)));
-    EXPECT_TRUE(parse_rules(**kernel->list_table("t"))->elements.empty());
-    const auto unhooked = kernel->run(layout.remove_hooks());
+    check_round_trip(*kernel, node);
+    const auto unhooked = kernel->run(RuleLayout({"t"}, node).remove_hooks());
     EXPECT_TRUE(unhooked) << unhooked.error().message;
   }
 }
 
 TEST(IpvsRules, TheLabelIsOfWhatTheRulesSay) {
   NodeConfig node;
-  const std::string plain = RuleLayout("t", node).label();
+  const std::string plain = RuleLayout({"t"}, node).label();
   node.node_ips = {Ip::v4(1)};  // elements, not rules
-  EXPECT_EQ(RuleLayout("t", node).label(), plain);
+  EXPECT_EQ(RuleLayout({"t"}, node).label(), plain);
   std::set<std::string> labels{plain};
   node.local_pod_cidrs = {*Cidr::parse("10.1.0.0/16")};
-  labels.insert(RuleLayout("t", node).label());
+  labels.insert(RuleLayout({"t"}, node).label());
   node.masquerade_all = true;
-  labels.insert(RuleLayout("t", node).label());
+  labels.insert(RuleLayout({"t"}, node).label());
   node.service_cidrs = {*Cidr::parse("10.96.0.0/12")};
-  labels.insert(RuleLayout("t", node).label());
-  EXPECT_EQ(labels.size(), 4u);
+  labels.insert(RuleLayout({"t"}, node).label());
+  labels.insert(RuleLayout({"t", 0x8000}, node).label());
+  EXPECT_EQ(labels.size(), 5u);
 }
 
-TEST(IpvsRules, TheKernelsFormsOfAnElementAreUnderstood) {
-  const auto state = parse_rules(R"({"nftables": [
-    {"metainfo": {"version": "1.0.6"}},
-    {"set": {"name": "vips4", "elem": ["10.96.0.1", {"concat": ["10.96.0.2"]}]}},
-    {"set": {"name": "vips6", "elem": ["FD96:0::1"]}},
-    {"set": {"name": "health", "elem": [30000]}},
-    {"set": {"name": "__set0", "elem": [{"odd": true}]}},
-    {"set": {"name": "allowed4", "elem": [
-      {"concat": ["10.0.0.1", 6, 80, {"prefix": {"addr": "10.0.0.0", "len": 8}}]},
-      {"concat": ["10.0.0.1", 6, 80, {"range": ["11.0.0.1", "11.0.0.9"]}]}]}},
-    {"map": {"name": "filter4", "elem": [
-      [{"concat": ["10.0.0.1", 6, 80]}, {"goto": {"target": "open"}}],
-      [{"concat": ["10.0.0.2", 6, 80]}, {"accept": null}]]}},
-    {"chain": {"name": "layout-9"}}, {"rule": {"chain": "check"}}, {"rule": {"chain": "check"}}]})");
-  ASSERT_TRUE(state) << state.error().message;
-  const Elements wanted = {
-      {"vips4", {{"10.96.0.1", ""}, {"10.96.0.2", ""}}},
-      {"vips6", {{"fd96::1", ""}}},
-      {"health", {{"30000", ""}}},
-      {"allowed4",
-       {{"10.0.0.1 . 6 . 80 . 10.0.0.0/8", ""}, {"10.0.0.1 . 6 . 80 . 11.0.0.1-11.0.0.9", ""}}},
-      {"filter4", {{"10.0.0.1 . 6 . 80", "goto open"}, {"10.0.0.2 . 6 . 80", "?"}}},
-  };
-  EXPECT_EQ(state->elements, wanted);
-  EXPECT_EQ(state->label, "layout-9");
-  EXPECT_EQ(state->rules.at("check"), 2u);
-}
-
-TEST(IpvsRules, OddListingsAreErrors) {
-  const std::pair<std::string_view, std::string_view> cases[] = {
-      {"{", "byte"},
-      {"{}", "listing without \"nftables\""},
-      {R"({"nftables": [{"set": {"name": "x", "elem": 5}}]})", "set x: elements are no list"},
-      {R"({"nftables": [{"set": {"name": "x", "elem": [null]}}]})",
-       "set x: an element that fairlead does not make"},
-      {R"({"nftables": [{"map": {"name": "x", "elem": [[1]]}}]})",
-       "set x: an element that is no pair"},
-      {R"({"nftables": [{"set": {"name": "x", "elem": [{"concat": 1}]}}]})",
-       "set x: a concatenation that is no list"},
-  };
-  for (const auto& [listing, message] : cases) {
-    const auto state = parse_rules(listing);
-    ASSERT_FALSE(state) << listing;
-    EXPECT_NE(state.error().message.find(message), std::string::npos) << state.error().message;
+TEST(IpvsRules, KeysAreReadAsTheyAreWritten) {
+  for (const Protocol protocol : {Protocol::tcp, Protocol::udp, Protocol::sctp}) {
+    for (const std::string_view ip : {"10.96.0.1", "fd96::1"}) {
+      const ServiceKey key{*Ip::parse(ip), protocol, 65535};
+      Elements elements;
+      add_claim(elements, key, {});
+      EXPECT_EQ(parse_key(elements.at(key.ip.is_v4() ? "filter4" : "filter6").begin()->first), key);
+    }
+  }
+  for (const std::string_view odd : {"", "10.96.0.1", "10.96.0.1 . 6", "10.96.0.1 . 1 . 80",
+                                     "10.96.0.1 . 6 . 65536", "x . 6 . 80", "0x0a600001"}) {
+    EXPECT_EQ(parse_key(odd), std::nullopt) << odd;
   }
 }
 

@@ -1,5 +1,5 @@
-// Real packets through what the matrix of policies leaves out: source ranges, session affinity,
-// ports and addresses that nobody has, datagram flows whose backend left, SCTP, invalid segments.
+// Real packets through what is this mode's own: the memory of session affinity, datagram flows
+// whose backend left, a retired table, SCTP, invalid segments.
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/ip.h>
@@ -13,6 +13,7 @@
 #include "dataplane/nftables/driver.h"
 #include "dataplane/nftables/runner.h"
 #include "tests/dataplane/flow_lab.h"
+#include "tests/dataplane/udp_talk.h"
 
 namespace fairlead::dataplane {
 namespace {
@@ -32,36 +33,11 @@ std::string both_slices(int number) {
   return flow_lab::local_slices(number) + flow_lab::remote_slices(number);
 }
 
-// A datagram socket that stays, so that all its packets are one flow.
-class UdpTalk {
- public:
-  explicit UdpTalk(const SocketAddress& to) : fd_(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
-    const timeval timeout{0, 300'000};
-    ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
-    to_.sin_family = AF_INET;
-    to_.sin_port = htons(to.port);
-    to_.sin_addr.s_addr = htonl(to.ip.to_v4());
-  }
-  // The first word of the answer, or "timeout".
-  std::string say() {
-    ::sendto(fd_.get(), "?", 1, 0, reinterpret_cast<sockaddr*>(&to_), sizeof to_);
-    char buffer[100];
-    const ssize_t size = ::recv(fd_.get(), buffer, sizeof buffer, 0);
-    if (size < 0) return "timeout";
-    const std::string_view text(buffer, static_cast<size_t>(size));
-    return std::string(text.substr(0, text.find(' ')));
-  }
-
- private:
-  net::Fd fd_;
-  sockaddr_in to_{};
-};
-
 class NftFeatures : public testing::Test {
  protected:
   void SetUp() override {
     SKIP_WITHOUT_NAMESPACES();
-    lab_ = std::make_unique<FlowLab>();
+    lab_ = std::make_unique<FlowLab>(Mode::nftables);
   }
 
   static ServiceTable compile_yaml(std::string_view yaml, NodeConfig node) {
@@ -100,47 +76,6 @@ class NftFeatures : public testing::Test {
   std::unique_ptr<FlowLab> lab_;
   std::unique_ptr<Driver> driver_;
 };
-
-TEST_F(NftFeatures, SourceRangesGuardTheLoadBalancerAlone) {
-  constexpr std::string_view ranges =
-      "loadBalancerSourceRanges: [10.1.0.0/16, 10.1.0.0/24, 10.9.0.1/32, \"fd00:1::/64\", "
-      "\"fd00:9::1/128\"]";
-  const ServiceTable table = compile_yaml(
-      lb_service(1, ranges, both_slices(1)) +
-          lb_service(2, cat(ranges, "\n  externalTrafficPolicy: Local"), both_slices(2)) +
-          lb_service(3, ranges, ""),
-      node());
-  start(table);
-  const std::pair<std::string, std::string> sources[] = {
-      {"pod", "10.1.0.2"},     {"pod", "fd00:1::2"},     {"local", "10.2.0.2"},
-      {"local", "fd00:2::2"},  {"node", "10.9.0.1"},     {"node", "fd00:9::1"},
-      {"outside", "10.9.0.2"}, {"outside", "fd00:9::2"},
-  };
-  for (const auto& [name, address] : sources) {
-    const Ip source = *Ip::parse(address);
-    for (const Protocol protocol : {Protocol::tcp, Protocol::udp}) {
-      for (int number = 1; number <= 3; ++number) {
-        const bool v4 = source.is_v4();
-        const auto check = [&](const std::string& ip, int port) {
-          lab_->check_flow(table, name, source, {*Ip::parse(ip), static_cast<uint16_t>(port)},
-                           protocol);
-        };
-        check(cat(v4 ? "203.0.113.1" : "2001:db8::1", number), 80);
-        check(cat(v4 ? "10.96.1." : "fd96::1:", number), 80);
-        check(v4 ? "10.9.0.1" : "fd00:9::1", 30100 + number);
-      }
-    }
-  }
-}
-
-TEST_F(NftFeatures, TheNodeMayDialALoadBalancerWithItsAddressAsSource) {
-  const ServiceTable table = compile_yaml(
-      lb_service(1, "loadBalancerSourceRanges: [10.9.0.1/32]", both_slices(1)), node());
-  start(table);
-  lab_->net().in("node", [] { shell("ip address add 203.0.113.11/32 dev lo"); });
-  lab_->check_flow(table, "node", *Ip::parse("203.0.113.11"), {*Ip::parse("203.0.113.11"), 80},
-                   Protocol::tcp);
-}
 
 constexpr std::string_view affine =
     "sessionAffinity: ClientIP\n  sessionAffinityConfig: {clientIP: {timeoutSeconds: 3}}";
@@ -239,57 +174,6 @@ TEST_F(NftFeatures, AffinityToABackendOnTheNodeAndUnderPolicyLocal) {
   }
 }
 
-TEST_F(NftFeatures, PortsAndAddressesThatNobodyHas) {
-  NodeConfig config = node();
-  config.service_cidrs = {*Cidr::parse("10.96.0.0/16"), *Cidr::parse("fd96::/112")};
-  const ServiceTable table = compile_yaml(
-      cat(flow_lab::objects(), lb_service(1, "externalTrafficPolicy: Local", "")), config);
-  start(table);
-  const std::pair<std::string, std::string> sources[] = {
-      {"pod", "10.1.0.2"}, {"pod", "fd00:1::2"}, {"outside", "10.9.0.2"}, {"node", "fd00:9::1"}};
-  for (const auto& [name, address] : sources) {
-    const Ip source = *Ip::parse(address);
-    const bool v4 = source.is_v4();
-    for (const Protocol protocol : {Protocol::tcp, Protocol::udp}) {
-      for (const std::string_view to :
-           {v4 ? "10.96.0.1" : "fd96::1", v4 ? "10.96.1.1" : "fd96::1:1",
-            v4 ? "10.96.0.77" : "fd96::77"}) {
-        lab_->check_flow(table, name, source, {*Ip::parse(to), 81}, protocol);
-      }
-    }
-  }
-}
-
-TEST_F(NftFeatures, NodePortsOnChosenAddressesOnly) {
-  NodeConfig config = node();
-  config.node_ips.push_back(*Ip::parse("10.9.0.7"));
-  config.node_port_ips = {{*Ip::parse("10.9.0.7")}};
-  const ServiceTable table = FlowLab::table();
-  ServiceTable chosen = compile_yaml(flow_lab::objects(), config);
-  start(chosen);
-  lab_->net().in("node", [] { shell("ip address add 10.9.0.7/24 dev outside"); });
-  lab_->check_flow(chosen, "outside", *Ip::parse("10.9.0.2"), {*Ip::parse("10.9.0.7"), 30081},
-                   Protocol::tcp);
-  lab_->net().in("outside", [&] {
-    EXPECT_EQ(ask({}, {*Ip::parse("10.9.0.1"), 30081}, Protocol::tcp, 2000), "refused");
-  });
-}
-
-TEST_F(NftFeatures, MasqueradeAllHidesPodsFromClusterIps) {
-  ServiceTable table = FlowLab::table();
-  table.node.masquerade_all = true;
-  start(table);
-  for (const std::string to : {"10.96.0.1", "10.96.0.3", "fd96::1"}) {
-    const bool v4 = to.find(':') == to.npos;
-    lab_->check_flow(table, "pod", *Ip::parse(v4 ? "10.1.0.2" : "fd00:1::2"), {*Ip::parse(to), 80},
-                     Protocol::tcp);
-  }
-  table.node.local_pod_cidrs.clear();
-  start(table);
-  lab_->check_flow(table, "pod", *Ip::parse("10.1.0.2"), {*Ip::parse("10.96.0.1"), 80},
-                   Protocol::udp);
-}
-
 // A client that the node routes for may be the backend even when it is not on this node.
 TEST_F(NftFeatures, HairpinOfARemoteBackendWhenPodsCannotBeTold) {
   std::unique_ptr<Responder> outside;
@@ -315,22 +199,22 @@ TEST_F(NftFeatures, DatagramsFollowTheirService) {
   start(none);
   lab_->net().in("pod", [&] {
     UdpTalk talk(to), other({*Ip::parse("10.3.0.2"), 8080});
-    EXPECT_EQ(other.say(), "remote");
-    EXPECT_EQ(talk.say(), "timeout");  // no Service yet: the flow leaves the node untranslated
+    EXPECT_EQ(other.ask(), "remote");
+    EXPECT_EQ(talk.ask(), "timeout");  // no Service yet: the flow leaves the node untranslated
     start(table(flow_lab::local_slices(1)));
-    EXPECT_EQ(talk.say(), "local");
+    EXPECT_EQ(talk.ask(), "local");
     apply(table(flow_lab::remote_slices(1)), {key});
-    EXPECT_EQ(talk.say(), "remote");
+    EXPECT_EQ(talk.ask(), "remote");
     apply(table(both_slices(1)), {key});
-    EXPECT_EQ(talk.say(), "remote");  // one more backend moves nobody
+    EXPECT_EQ(talk.ask(), "remote");  // one more backend moves nobody
     apply(table(""), {key});
-    EXPECT_EQ(talk.say(), "timeout");  // rejected
+    EXPECT_EQ(talk.ask(), "refused");
     apply(table(flow_lab::local_slices(1)), {key});
-    EXPECT_EQ(talk.say(), "local");
+    EXPECT_EQ(talk.ask(), "local");
     none.node = config;
     apply(none, {key});
-    EXPECT_EQ(talk.say(), "timeout");  // dropped
-    EXPECT_EQ(other.say(), "remote");
+    EXPECT_EQ(talk.ask(), "timeout");  // dropped
+    EXPECT_EQ(other.ask(), "remote");
   });
   EXPECT_GE(registry_.counter("fairlead_nftables_stale_flows_removed_total", "").value(), 4u);
 }

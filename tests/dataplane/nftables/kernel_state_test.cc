@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <linux/netfilter/nf_tables.h>
 
 #include <cstring>
 
@@ -94,28 +95,40 @@ std::string register_bytes(const std::vector<Field>& fields, std::string_view te
   return out;
 }
 
+// As libnftables notes them (enum datatypes), six bits each.
+constexpr uint32_t number = 4, ip4 = 7, ip6 = 8, protocol = 12, port = 13;
+uint32_t types(std::initializer_list<uint32_t> fields) {
+  uint32_t out = 0;
+  for (const uint32_t field : fields) out = out << 6 | field;
+  return out;
+}
+const uint32_t verdict = NFT_DATA_VERDICT;
+
 TEST(SetShape, ElementsOfEverySetHaveTheTextOfCommands) {
   struct Case {
-    std::string set, key, value;
+    uint32_t key_type, data_type;
+    std::string key, value;
   };
   const Case cases[] = {
-      {"services4", "10.96.0.1 . 6 . 80", ""},
-      {"outside6", "fd01::1 . 132 . 30080", ""},
-      {"remember-outside4", "10.96.0.1 . 17 . 53", ""},
-      {"tcp-backends4", "10.96.0.1 . 80 . 65537", "10.1.0.5 . 8080"},
-      {"udp-backends6", "fd01::1 . 53 . 0", "fd02::5 . 5353"},
-      {"hairpin4", "10.1.0.5 . 10.1.0.5", ""},
-      {"cluster-ips6", "fd01::1", ""},
-      {"affinity-ips4", "1 . 2147483647 . 10.1.0.2", "10.1.0.5"},
-      {"affinity-ports6", "1 . 2 . 3 . 4", "8080"},
+      {types({ip4, protocol, port}), verdict, "10.96.0.1 . 6 . 80", ""},
+      {types({ip6, protocol, port}), verdict, "fd01::1 . 132 . 30080", ""},
+      {types({ip4, port, number}), types({ip4, port}), "10.96.0.1 . 80 . 65537", "10.1.0.5 . 8080"},
+      {types({ip6, port, number}), types({ip6, port}), "fd01::1 . 53 . 0", "fd02::5 . 5353"},
+      {types({ip4, ip4}), 0, "10.1.0.5 . 10.1.0.5", ""},
+      {types({ip6}), 0, "fd01::1", ""},
+      {types({port}), 0, "30000", ""},
+      {types({number, number, ip4}), types({ip4}), "1 . 2147483647 . 10.1.0.2", "10.1.0.5"},
+      {types({number, number, number, number}), types({port}), "1 . 2 . 3 . 4", "8080"},
   };
   for (const Case& c : cases) {
-    const auto shape = shape_of(c.set);
-    ASSERT_TRUE(shape) << c.set;
+    SCOPED_TRACE(c.key);
+    const auto shape = shape_of(c.key_type, c.data_type, 0);
+    ASSERT_TRUE(shape);
+    EXPECT_EQ(shape->verdict, c.data_type == verdict);
     const std::string bytes = register_bytes(shape->key, c.key);
     EXPECT_EQ(fields_text(shape->key, bytes), c.key);
-    EXPECT_EQ(fields_text(shape->key, bytes.substr(0, bytes.size() - 4)), std::nullopt) << c.set;
-    EXPECT_EQ(fields_text(shape->key, bytes + "1234"), std::nullopt) << c.set;
+    EXPECT_EQ(fields_text(shape->key, bytes.substr(0, bytes.size() - 4)), std::nullopt);
+    EXPECT_EQ(fields_text(shape->key, bytes + "1234"), std::nullopt);
     // NFTA_SET_ELEM_KEY 1, NFTA_SET_ELEM_DATA 2, NFTA_DATA_VALUE 1 (linux/netfilter/nf_tables.h)
     std::string element = attribute(1, attribute(1, bytes));
     if (!c.value.empty()) {
@@ -125,13 +138,23 @@ TEST(SetShape, ElementsOfEverySetHaveTheTextOfCommands) {
     EXPECT_EQ(read.key, c.key);
     EXPECT_EQ(read.value, c.value);
   }
-  for (const std::string_view foreign : {"", "services", "x4", "local_pods", "backends4", "4"}) {
-    EXPECT_FALSE(shape_of(foreign)) << foreign;
-  }
+}
+
+TEST(SetShape, TypesThatNoneOfOursHasAreNone) {
+  constexpr uint32_t mark = 19;
+  EXPECT_FALSE(shape_of(0, 0, 0));
+  EXPECT_FALSE(shape_of(mark, 0, 0));
+  EXPECT_FALSE(shape_of(types({ip4, mark}), 0, 0));
+  EXPECT_FALSE(shape_of(ip4, mark, 0));
+  EXPECT_FALSE(shape_of(0xffffffff, 0, 0));
+  // Both ends of an interval are elements where an address stands alone.
+  EXPECT_TRUE(shape_of(ip4, 0, NFT_SET_INTERVAL)->interval);
+  EXPECT_FALSE(shape_of(port, 0, NFT_SET_INTERVAL)->interval);
+  EXPECT_FALSE(shape_of(types({ip4, ip4}), 0, NFT_SET_INTERVAL)->interval);
 }
 
 TEST(SetShape, PrefixesAndVerdicts) {
-  const auto ranges = *shape_of("ranges4");
+  const auto ranges = *shape_of(types({ip4, protocol, port, ip4}), 0, NFT_SET_INTERVAL);
   const auto key = [&](std::string_view last) {
     return register_bytes(ranges.key, cat("10.96.0.1 . 6 . 80 . ", last));
   };
@@ -140,19 +163,19 @@ TEST(SetShape, PrefixesAndVerdicts) {
   EXPECT_EQ(fields_text(ranges.key, key("10.0.0.7"), key("10.0.0.7")),
             "10.96.0.1 . 6 . 80 . 10.0.0.7/32");
   EXPECT_EQ(fields_text(ranges.key, key("10.0.0.1"), key("10.0.0.6")), std::nullopt);
-  const auto services = *shape_of("services4");
+  const auto services = *shape_of(types({ip4, protocol, port}), verdict, 0);
   const uint32_t go = htonl(static_cast<uint32_t>(-4));  // NFT_GOTO
-  const std::string verdict = attribute(1, {reinterpret_cast<const char*>(&go), 4}) +
+  const std::string goto_it = attribute(1, {reinterpret_cast<const char*>(&go), 4}) +
                               attribute(2, std::string_view("no-endpoint\0", 12));
   const std::string element =
       attribute(1, attribute(1, register_bytes(services.key, "10.96.0.1 . 6 . 80"))) +
-      attribute(2, attribute(2, verdict));
+      attribute(2, attribute(2, goto_it));
   EXPECT_EQ(read_element(services, element).value, "goto no-endpoint");
   EXPECT_EQ(read_element(services, attribute(1, attribute(1, "ab"))).key, "0x6162");
 }
 
 TEST(SetShape, IntervalsAreJoined) {
-  const auto shape = *shape_of("local_pods4");
+  const auto shape = *shape_of(ip4, 0, NFT_SET_INTERVAL);
   const auto at = [](std::string_view text) {
     const Ip ip = *Ip::parse(text);
     return std::string(reinterpret_cast<const char*>(ip.bytes.data()) + 12, 4);
@@ -246,6 +269,22 @@ TEST(Differences, RulesOfOthersAreFound) {
   const auto found = rule_differences(table, layout);
   EXPECT_NE(std::find(found.begin(), found.end(), "chain stranger is foreign"), found.end());
   EXPECT_NE(std::find(found.begin(), found.end(), "chain prerouting is missing"), found.end());
+}
+
+TEST(Differences, SetsOfOtherTypesAreFound) {
+  const std::string commands =
+      "add set inet t a { type ipv4_addr; }\nadd chain inet t c\nadd rule inet t c drop\n";
+  NftTable table;
+  table.chains = {{"c", 1}, {"stranger", 0}};
+  table.sets["a"]["10.0.0.1"];
+  EXPECT_EQ(rule_differences(table, "c", commands),
+            std::vector<std::string>{"chain stranger is foreign"});
+  table.chains.erase("stranger");
+  EXPECT_EQ(rule_differences(table, "c", commands), std::vector<std::string>());
+  table.sets["a"]["0x0a000001"];
+  table.sets["b"]["0x0a000001"];
+  EXPECT_EQ(rule_differences(table, "c", commands),
+            (std::vector<std::string>{"set a has elements of other types", "set b is foreign"}));
 }
 
 TEST(AffinityMemory, ForgetsClientsWhoseBackendLeft) {
