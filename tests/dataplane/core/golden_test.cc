@@ -1,5 +1,5 @@
-// Every tests/golden/*.txt: objects and node facts in; the table, the kernel rows of the nftables
-// driver and the fate of some flows out.
+// Every tests/golden/*.txt: objects and node facts in; the table, what each driver makes of it in
+// the kernel, and the fate of some flows out.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -13,6 +13,9 @@
 #include "dataplane/flow.h"
 #include "dataplane/iptables/driver.h"
 #include "dataplane/iptables/fake_runner.h"
+#include "dataplane/ipvs/driver.h"
+#include "dataplane/ipvs/fake_host.h"
+#include "dataplane/ipvs/fake_table.h"
 #include "dataplane/nftables/driver.h"
 #include "dataplane/nftables/fake_runner.h"
 #include "dataplane/userspace/driver.h"
@@ -83,6 +86,20 @@ std::string iptables_rules(const ServiceTable& table) {
   return report.ok() ? driver->dump() : cat("error: ", join(report.errors, "; "), "\n");
 }
 
+// Virtual services and their destinations, the addresses that lead to them, and the elements of the
+// packet filter's sets.
+std::string ipvs_state(const ServiceTable& table) {
+  MemoryLogSink sink;
+  Registry registry;
+  net::EventLoop loop;
+  const auto driver =
+      make_ipvs_driver({}, loop, Log(sink), registry,
+                       {std::make_unique<ipvs::FakeTable>(), std::make_unique<ipvs::FakeHost>(),
+                        std::make_unique<FakeNft>()});
+  const ApplyReport report = driver->apply(table, {}, true);
+  return report.ok() ? driver->dump() : cat("error: ", join(report.errors, "; "), "\n");
+}
+
 // What is captured, and the addresses that become local.
 std::string userspace_state(const ServiceTable& table) {
   MemoryLogSink sink;
@@ -109,6 +126,7 @@ TEST_P(Golden, TableRowsAndFlowsAreAsWritten) {
       {"table", to_text(*table)},
       {"nftables", kernel_rows(*table)},
       {"iptables", iptables_rules(*table)},
+      {"ipvs", ipvs_state(*table)},
       {"userspace", userspace_state(*table)},
       {"ebpf", ebpf_maps(*table)},
       {"flows", flow_table(*table, file->section("flows"))},
