@@ -1,5 +1,6 @@
 // From the table to the kernel by iptables, both variants (root, in a namespace of its own): all of
 // it into an empty kernel, and one endpoint more or less. `bytes` is what iptables-restore reads.
+// And the same against inputs of kube-proxy's shape, turn and turn about.
 #include <benchmark/benchmark.h>
 
 #include <sched.h>
@@ -9,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/text.h"
+#include "bench/dataplane/sync_duel.h"
 #include "dataplane/compile.h"
 #include "dataplane/iptables/driver.h"
 #include "tests/dataplane/big_cluster.h"
@@ -112,6 +114,188 @@ BENCHMARK(BM_IptablesNft_FullSync)->Arg(1'000)->Arg(10'000)->Unit(benchmark::kMi
 BENCHMARK(BM_IptablesNft_OneEndpoint)->Arg(1'000)->Arg(10'000)->Unit(benchmark::kMillisecond);
 BENCHMARK(BM_IptablesLegacy_FullSync)->Arg(1'000)->Arg(10'000)->Unit(benchmark::kMillisecond);
 BENCHMARK(BM_IptablesLegacy_OneEndpoint)->Arg(1'000)->Arg(10'000)->Unit(benchmark::kMillisecond);
+
+// What kube-proxy sends, in its mode for large clusters (no comments in the chains of endpoints):
+// all chains once; for a change the chains of the Service, and all rules of KUBE-SERVICES each
+// time.
+class PeerInput {
+ public:
+  explicit PeerInput(const ServiceTable& table) {
+    for (const auto& [key, entry] : table.services) {
+      const std::string chain = service_chain(key.name);
+      append(services_, cat("-A KUBE-SERVICES -m comment --comment \"", key.to_string(),
+                            ":http cluster IP\" ", match(entry.ports[0]), "-j ", chain, "\n"));
+    }
+  }
+
+  // In one input, or in pieces of so many Services: the time of iptables-nft-restore grows with the
+  // square of the chains of one.
+  std::vector<std::string> full(const ServiceTable& table, size_t services_at_once) const {
+    std::vector<std::string> out;
+    std::string chains, rules;
+    size_t services = 0;
+    for (const auto& [key, entry] : table.services) {
+      if (++services % services_at_once == 0) {
+        out.push_back(cat("*nat\n:KUBE-MARK-MASQ - [0:0]\n", chains, rules, "COMMIT\n"));
+        chains.clear();
+        rules.clear();
+      }
+      add(key.name, entry.ports[0], chains, rules);
+    }
+    out.push_back(
+        cat("*nat\n:KUBE-SERVICES - [0:0]\n:KUBE-MARK-MASQ - [0:0]\n:KUBE-POSTROUTING - [0:0]\n",
+            chains,
+            "-A PREROUTING -j KUBE-SERVICES\n-A OUTPUT -j KUBE-SERVICES\n"
+            "-A POSTROUTING -j KUBE-POSTROUTING\n"
+            "-A KUBE-MARK-MASQ -j MARK --or-mark 0x4000\n"
+            "-A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN\n"
+            "-A KUBE-POSTROUTING -j MARK --xor-mark 0x4000\n"
+            "-A KUBE-POSTROUTING -j MASQUERADE --random-fully\n",
+            services_, rules, "COMMIT\n"));
+    return out;
+  }
+
+  std::string change(const std::string& name, const PortRule& rule,
+                     const std::optional<Backend>& gone) const {
+    std::string chains, rules, removals;
+    add(name, rule, chains, rules);
+    if (gone) {
+      const std::string chain = endpoint_chain(name, *gone);
+      append(chains, cat(":", chain, " - [0:0]\n"));
+      append(removals, cat("-X ", chain, "\n"));
+    }
+    return cat("*nat\n:KUBE-SERVICES - [0:0]\n", chains, services_, rules, removals, "COMMIT\n");
+  }
+
+ private:
+  static std::string service_chain(const std::string& name) { return "KUBE-SVC-PEER" + name; }
+  static std::string endpoint_chain(const std::string& name, const Backend& backend) {
+    return cat("KUBE-SEP-PEER", name, "X", static_cast<int>(backend.ip.bytes[15]));
+  }
+  static std::string match(const PortRule& rule) {
+    return cat("-m tcp -p tcp -d ", rule.frontends[0].ip.to_string(), " --dport 80 ");
+  }
+  static void add(const std::string& name, const PortRule& rule, std::string& chains,
+                  std::string& rules) {
+    const std::string chain = service_chain(name);
+    append(chains, cat(":", chain, " - [0:0]\n"));
+    append(rules, cat("-A ", chain, " ", match(rule), "! -s 10.128.0.0/24 -j KUBE-MARK-MASQ\n"));
+    for (size_t i = 0; i < rule.backends.size(); ++i) {
+      const Backend& backend = rule.backends[i];
+      const std::string endpoint = endpoint_chain(name, backend);
+      const size_t left = rule.backends.size() - i;
+      const double share = 1.0 / static_cast<double>(left);
+      append(chains, cat(":", endpoint, " - [0:0]\n"));
+      append(rules,
+             cat("-A ", chain, " ",
+                 left == 1
+                     ? ""
+                     : cat("-m statistic --mode random --probability ", std::to_string(share), " "),
+                 "-j ", endpoint, "\n-A ", endpoint, " -s ", backend.ip.to_string(),
+                 " -j KUBE-MARK-MASQ\n-A ", endpoint, " -m tcp -p tcp -j DNAT --to-destination ",
+                 backend.ip.to_string(), ":", backend.port, "\n"));
+    }
+  }
+
+  std::string services_;
+};
+
+class IptablesDuel {
+ public:
+  IptablesDuel(IptablesVariant variant, uint32_t services)
+      : variant_(variant), cluster_(services), peer_(cluster_.table()) {
+    IptablesOptions options;
+    options.variant = variant;
+    options.limits.process = std::chrono::minutes(20);
+    ours_at_.timed([&] {
+      driver_ = make_iptables_driver(options, loop_, Log(sink_), registry_);
+      CHECK(driver_->start());
+    });
+  }
+  void full_sync(bench::Duel& duel) {
+    ours_at_.timed([&] { CHECK(driver_->cleanup()); });
+    peer_at_.timed([&] { bench::feed(restore(""), "*nat\nCOMMIT\n"); });
+    take_turn(duel, {}, true, peer_.full(cluster_.table(), SIZE_MAX).front());
+  }
+  // Both hold everything.
+  void load() {
+    ours_at_.timed([&] { CHECK(driver_->apply(cluster_.table(), {}, true).ok()); });
+    for (const std::string& input : peer_.full(cluster_.table(), 50)) {
+      peer_at_.timed([&] { bench::feed(restore(" --noflush"), input); });
+    }
+  }
+  void one_endpoint(bench::Duel& duel) {
+    const Backend last = cluster_.changing().backends.back();
+    const auto changed = cluster_.change();
+    const auto gone = cluster_.has_more() ? std::nullopt : std::optional(last);
+    take_turn(duel, changed, false, peer_.change(changed.begin()->name, cluster_.changing(), gone));
+  }
+
+ private:
+  void take_turn(bench::Duel& duel, const std::set<api::ObjectKey>& changed, bool full,
+                 const std::string& input) {
+    const uint64_t before = bytes();
+    const double ours =
+        ours_at_.timed([&] { CHECK(driver_->apply(cluster_.table(), changed, full).ok()); });
+    const double peer =
+        peer_at_.timed([&] { bench::feed(restore(" --noflush --counters"), input); });
+    duel.add(ours, peer, bytes() - before, input.size());
+  }
+  std::string restore(std::string_view options) const {
+    return cat("iptables-", to_string(variant_), "-restore", options);
+  }
+  uint64_t bytes() {
+    return registry_.counter("fairlead_iptables_restore_bytes_total", "").value();
+  }
+
+  const IptablesVariant variant_;
+  FdLogSink fd_sink_{2};
+  Log sink_{fd_sink_, LogLevel::error};
+  Registry registry_;
+  net::EventLoop loop_;
+  bench::ChangingCluster cluster_;
+  const PeerInput peer_;
+  bench::OwnNetns ours_at_{"a"}, peer_at_{"b"};
+  std::unique_ptr<Driver> driver_;
+};
+
+void BM_IptablesAgainstPeer_FullSync(benchmark::State& state, IptablesVariant variant) {
+  if (bench::needs_root(state)) return;
+  IptablesDuel place(variant, static_cast<uint32_t>(state.range(0)));
+  bench::Duel duel;
+  for (auto _ : state) place.full_sync(duel);
+  duel.report(state);
+}
+
+void BM_IptablesAgainstPeer_OneEndpoint(benchmark::State& state, IptablesVariant variant) {
+  if (bench::needs_root(state)) return;
+  IptablesDuel place(variant, static_cast<uint32_t>(state.range(0)));
+  bench::Duel duel;
+  place.load();
+  for (auto _ : state) place.one_endpoint(duel);
+  duel.report(state);
+}
+
+// At 10,000 services iptables-nft-restore takes many minutes for the peer's one input.
+BENCHMARK_CAPTURE(BM_IptablesAgainstPeer_FullSync, Nft, IptablesVariant::nft)
+    ->Arg(1'000)
+    ->Iterations(3)
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(BM_IptablesAgainstPeer_FullSync, Legacy, IptablesVariant::legacy)
+    ->Arg(1'000)
+    ->Arg(10'000)
+    ->Iterations(3)
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(BM_IptablesAgainstPeer_OneEndpoint, Nft, IptablesVariant::nft)
+    ->Arg(1'000)
+    ->Arg(10'000)
+    ->Iterations(20)
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(BM_IptablesAgainstPeer_OneEndpoint, Legacy, IptablesVariant::legacy)
+    ->Arg(1'000)
+    ->Arg(10'000)
+    ->Iterations(20)
+    ->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace fairlead::dataplane
