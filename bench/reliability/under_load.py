@@ -217,7 +217,7 @@ def mapfull(lab, _):
         ask(lab.api, "POST", SERVICES, {"metadata": {"name": f"wide{number}"}, "spec": {"ports": [
             {"name": f"p{port}", "port": 1000 + port} for port in range(1000)]}})
     full = lambda: any("frontends map is full" in one  # noqa: E731
-                       for one in lab.status()["errors"])
+                       for one in lab.status().get("errors", []))
     wait_for(full, 60, "status says that the map is full")
     time.sleep(2)
     for number in range(70):
@@ -309,7 +309,7 @@ def rows(arguments):
             for old, new in itertools.pairwise(path):
                 if new in IN_PROCESS:  # must have drained before it can be had again
                     gone = lambda: not any(new in one  # noqa: E731
-                                           for one in lab.status()["proxy"]["retiring"])
+                                           for one in lab.status().get("proxy", {}).get("retiring", [new]))
                     wait_for(gone, 320, f"{new} has drained")
                 yield measure(lab, "switch", f"{old} -> {new}", switch, new)
 
