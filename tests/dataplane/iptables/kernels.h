@@ -5,13 +5,14 @@
 
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/text.h"
 #include "dataplane/compile.h"
 #include "dataplane/iptables/driver.h"
 #include "dataplane/iptables/fake_runner.h"
-#include "tests/dataplane/cluster.h"
-#include "tests/dataplane/netns_lab.h"
+#include "tests/dataplane/contract_kernel.h"
 
 namespace fairlead::dataplane {
 
@@ -21,9 +22,11 @@ enum class KernelKind { fake, nft, legacy };
 // Counts, and fails when it is told to.
 class BorrowedIptables final : public IptablesRunner {
  public:
-  struct Counts {
+  struct Counts : FailsOnce {
+    using FailsOnce::maybe_fail;
     size_t restores = 0, saves = 0, bytes = 0;
-    size_t fail_restores = 0;  // so many of the next ones
+    size_t fail_restores = 0;       // so many of the next ones
+    bool must_be_accepted = false;  // what is refused for another reason fails the test
   };
   BorrowedIptables(IptablesRunner& runner, Counts& counts) : runner_(runner), counts_(counts) {}
 
@@ -32,14 +35,20 @@ class BorrowedIptables final : public IptablesRunner {
   Result<void> restore(bool ipv6, const std::string& input) override {
     ++counts_.restores;
     counts_.bytes += input.size();
+    FL_TRY_VOID(counts_.maybe_fail("restore was to fail"));
     if (counts_.fail_restores > 0) {
       --counts_.fail_restores;
       return runner_.restore(ipv6, input + "*nat\n-A NOWHERE -j ACCEPT\nCOMMIT\n");
     }
-    return runner_.restore(ipv6, input);
+    auto done = runner_.restore(ipv6, input);
+    if (!done && counts_.must_be_accepted) {
+      ADD_FAILURE() << "refused: " << done.error().message << "\n" << input;
+    }
+    return done;
   }
   Result<void> save(bool ipv6, const std::function<void(std::string_view)>& line) override {
     ++counts_.saves;
+    FL_TRY_VOID(counts_.maybe_fail("save was to fail"));
     return runner_.save(ipv6, line);
   }
   Result<std::optional<std::string>> list_chain(bool ipv6, ipt::Table table,
@@ -47,6 +56,7 @@ class BorrowedIptables final : public IptablesRunner {
     return runner_.list_chain(ipv6, table, chain);
   }
   Result<std::string> set_sysctl(const std::string& name, const std::string& value) override {
+    FL_TRY_VOID(counts_.maybe_fail("sysctl was to fail"));
     return runner_.set_sysctl(name, value);
   }
 
@@ -55,50 +65,42 @@ class BorrowedIptables final : public IptablesRunner {
   Counts& counts_;
 };
 
-// A test on one of the kernels, in a namespace of its own.
-class OnKernel : public testing::TestWithParam<KernelKind> {
- protected:
-  void SetUp() override {
-    if (GetParam() == KernelKind::fake) {
-      runner_ = std::make_unique<FakeIptables>();
+// In memory, or one of the variants in a namespace of its own.
+class IptablesKernel final : public ContractKernel {
+ public:
+  explicit IptablesKernel(KernelKind kind) {
+    counts_.must_be_accepted = true;
+    if (kind == KernelKind::fake) {
+      auto fake = std::make_unique<FakeIptables>();
+      fake_ = fake.get();
+      runner_ = std::move(fake);
       return;
     }
-    SKIP_WITHOUT_NAMESPACES();
+    variant_ = kind == KernelKind::nft ? IptablesVariant::nft : IptablesVariant::legacy;
     netns_ = std::make_unique<FreshNetns>();
-    runner_ = make_iptables_runner(
-        GetParam() == KernelKind::nft ? IptablesVariant::nft : IptablesVariant::legacy, {});
+    runner_ = make_iptables_runner(variant_, {});
     const auto version = runner_->version();
-    ASSERT_TRUE(version) << version.error().message;
+    EXPECT_TRUE(version) << version.error().message;
   }
 
-  std::unique_ptr<Driver> make_driver(IptablesOptions options = {}) {
+  std::unique_ptr<Driver> make_driver() override { return make_driver({}); }
+  std::unique_ptr<Driver> make_driver(IptablesOptions options) {
     return make_iptables_driver(options, loop_, Log(sink_), registry_,
                                 std::make_unique<BorrowedIptables>(*runner_, counts_));
   }
+  std::vector<Damage> damages() override;
+  std::vector<FailsOnce*> doors() override {
+    if (fake_ == nullptr) return {};
+    return {&counts_};
+  }
 
   // What another program does.
-  void tamper(const std::string& input) {
-    const auto done = GetParam() == KernelKind::fake
-                          ? static_cast<FakeIptables&>(*runner_).tamper(false, input)
-                          : runner_->restore(false, input);
-    ASSERT_TRUE(done) << done.error().message << "\n" << input;
+  Result<void> tamper(const std::string& input) {
+    return fake_ == nullptr ? runner_->restore(false, input) : fake_->tamper(false, input);
   }
-
-  // What a driver that starts from nothing makes of the table.
-  static std::string expected(const ServiceTable& table) {
-    MemoryLogSink sink;
-    Registry registry;
-    net::EventLoop loop;
-    const auto driver =
-        make_iptables_driver({}, loop, Log(sink), registry, std::make_unique<FakeIptables>());
-    const ApplyReport report = driver->apply(table, {}, true);
-    EXPECT_TRUE(report.ok()) << join(report.errors, "\n");
-    return driver->dump();
-  }
-
-  static ServiceTable table_of(uint32_t services, uint32_t endpoints) {
-    api::SnapshotBuilder builder;
-    return compile(*big_cluster(builder, services, endpoints).snapshot, random_node());
+  void flush() {
+    if (fake_ != nullptr) return fake_->flush();
+    shell(cat("iptables-", to_string(variant_), " -w 5 -t nat -F"));  // the chains stay
   }
 
   // Everything that is there, foreign rules too.
@@ -110,21 +112,47 @@ class OnKernel : public testing::TestWithParam<KernelKind> {
     return out;
   }
 
-  net::EventLoop loop_;
-  MemoryLogSink sink_;
-  Registry registry_;
+  // What the drivers have asked for since the last call.
+  BorrowedIptables::Counts take_counts() {
+    const BorrowedIptables::Counts out = counts_;
+    counts_ = {};
+    counts_.must_be_accepted = out.must_be_accepted;
+    return out;
+  }
+  void allow_refusals() { counts_.must_be_accepted = false; }
+  void fail_restores(size_t count) { counts_.fail_restores = count; }
+  IptablesRunner& runner() { return *runner_; }
+  Registry& registry() { return registry_; }
+  net::EventLoop& loop() { return loop_; }
+
+ private:
   BorrowedIptables::Counts counts_;
   std::unique_ptr<FreshNetns> netns_;
   std::unique_ptr<IptablesRunner> runner_;
+  IptablesVariant variant_ = IptablesVariant::automatic;
+  FakeIptables* fake_ = nullptr;  // null when the kernel is real
 };
 
-inline std::string kernel_name(const testing::TestParamInfo<KernelKind>& info) {
-  constexpr const char* names[] = {"Fake", "Nft", "Legacy"};
-  return names[static_cast<size_t>(info.param)];
-}
-
-inline auto all_kernels() {
-  return testing::Values(KernelKind::fake, KernelKind::nft, KernelKind::legacy);
+inline std::vector<ContractKernel::Damage> IptablesKernel::damages() {
+  const std::pair<std::string, std::string> inputs[] = {
+      {"*nat\n-D PREROUTING -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES\n"
+       "COMMIT\n",
+       "IPv4 nat PREROUTING does not lead to our chains as it should..."},
+      {"*nat\n-I KUBE-SERVICES -d 10.96.0.9/32 -j ACCEPT\nCOMMIT\n",
+       "IPv4 nat KUBE-SERVICES has a rule too many: -d 10.96.0.9/32 -j ACCEPT..."},
+      {"*nat\n-A KUBE-SERVICES -j ACCEPT\nCOMMIT\n", "IPv4 nat KUBE-SERVICES..."},
+      {"*filter\n:KUBE-FORWARD - [0:0]\nCOMMIT\n", "IPv4 filter KUBE-FORWARD holds other rules..."},
+      {"*filter\n:KUBE-CLUSTER-IPS - [0:0]\nCOMMIT\n", "IPv4 filter KUBE-CLUSTER-IPS lacks: ..."},
+      {"*nat\n:KUBE-SVC-AAAAAAAAAAAAAAAA - [0:0]\nCOMMIT\n",
+       "IPv4 nat KUBE-SVC-AAAAAAAAAAAAAAAA belongs to no Service..."},
+      {"*nat\n-A KUBE-MARK-MASQ -j RETURN\nCOMMIT\n",
+       "IPv4 nat KUBE-MARK-MASQ holds other rules..."},
+  };
+  std::vector<Damage> out;
+  for (const auto& [input, said] : inputs) {
+    out.push_back({[this, input = input] { return tamper(input); }, said});
+  }
+  return out;
 }
 
 }  // namespace fairlead::dataplane
