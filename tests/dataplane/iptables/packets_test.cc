@@ -65,7 +65,7 @@ TEST_P(IptablesPackets, AClientKeepsItsEndpointUntilItWasAwayForTheTimeout) {
     }
     // Away for three seconds: sooner or later it is the other one.
     std::set<std::string> seen;
-    for (int i = 0; i < 8 && seen.size() < 2; ++i) {
+    for (int i = 0; i < 16 && seen.size() < 2; ++i) {
       seen.insert(ask({}, {*Ip::parse("10.96.0.9"), 80}, Protocol::tcp, 3000));
       if (seen.size() < 2) std::this_thread::sleep_for(std::chrono::seconds(3));
     }
