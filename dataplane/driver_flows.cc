@@ -78,6 +78,12 @@ void DriverFlows::update(const ServiceTable& table, const std::set<api::ObjectKe
   wanted_ = true;  // what an earlier run, or another mode, has left
 }
 
+void DriverFlows::left(const SocketAddress& frontend) {
+  if (conntrack_ == nullptr) return;
+  former_.insert(frontend);
+  wanted_ = true;
+}
+
 Result<void> DriverFlows::repair() {
   if (conntrack_ == nullptr || !wanted_) return {};
   FL_TRY(const auto flows, conntrack_->flows(Protocol::udp));

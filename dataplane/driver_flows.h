@@ -24,6 +24,11 @@ class DriverFlows {
   // `full` as in Driver::apply().
   void update(const ServiceTable& table, const std::set<api::ObjectKey>& changed, bool full);
 
+  // A UDP frontend that the kernel had and no update() named, such as an earlier run's, has gone.
+  void left(const SocketAddress& frontend);
+  // The kernel may have sent flows elsewhere than the updates say.
+  void check_all() { wanted_ = true; }
+
   // When the kernel sends new flows as the last update() says: forgets those that are stale. Lists
   // flows only after a change that can have made some. What fails is tried again by the next call.
   Result<void> repair();

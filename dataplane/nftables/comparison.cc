@@ -26,6 +26,21 @@ std::map<std::string, size_t> rules_in(const std::string& commands) {
   return count;
 }
 
+std::vector<std::string> set_differences(const NftTable& held, const std::string& commands) {
+  std::vector<std::string> out;
+  for (const auto& [set, elements] : held.sets) {
+    if (commands.find(cat(" ", set, " {")) == commands.npos) {
+      out.push_back(cat("set ", set, " is foreign"));
+    } else if (std::any_of(elements.begin(), elements.end(),
+                           [](const auto& element) { return element.first.starts_with("0x"); })) {
+      out.push_back(cat("set ", set, " has elements of other types"));
+    }
+  }
+  return out;
+}
+
+std::string label_prefix(int version) { return cat("layout-", version, "-"); }
+
 std::string mapped(const std::string& value) { return value.empty() ? "" : cat(" : ", value); }
 
 std::string text_of(const Difference& one) {
@@ -57,7 +72,7 @@ std::vector<Difference> Comparison::finish() {
 }
 
 std::string layout_label(int version, std::string_view commands) {
-  return cat("layout-", version, "-", fingerprint(commands));
+  return cat(label_prefix(version), fingerprint(commands));
 }
 
 std::vector<std::string> rule_differences(const NftTable& held, const std::string& label,
@@ -76,15 +91,18 @@ std::vector<std::string> rule_differences(const NftTable& held, const std::strin
   for (const auto& [chain, count] : held.chains) {
     if (!wanted.contains(chain)) out.push_back(cat("chain ", chain, " is foreign"));
   }
-  for (const auto& [set, elements] : held.sets) {
-    if (commands.find(cat(" ", set, " {")) == commands.npos) {
-      out.push_back(cat("set ", set, " is foreign"));
-    } else if (std::any_of(elements.begin(), elements.end(),
-                           [](const auto& element) { return element.first.starts_with("0x"); })) {
-      out.push_back(cat("set ", set, " has elements of other types"));
-    }
-  }
+  for (std::string& one : set_differences(held, commands)) out.push_back(std::move(one));
   return out;
+}
+
+std::string label_in(const NftTable& held) {
+  const auto label = held.chains.lower_bound("layout-");
+  return label != held.chains.end() && label->first.starts_with("layout-") ? label->first : "";
+}
+
+bool keeps_sets(const NftTable& held, int version, const std::string& commands) {
+  return label_in(held).starts_with(label_prefix(version)) &&
+         set_differences(held, commands).empty();
 }
 
 std::string hex(uint32_t value) {

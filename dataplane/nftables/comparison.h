@@ -37,10 +37,13 @@ class Comparison {
 // The name of an empty chain that tells a later run what made the table: `version` is raised with
 // every change of the program's rules, `commands` say everything that depends on settings.
 std::string layout_label(int version, std::string_view commands);
+// The label that is there, of any version; "" when there is none.
+std::string label_in(const NftTable& held);
+// Whether rules alone need to be made again: the table is of this version, and its sets are ours.
+bool keeps_sets(const NftTable& held, int version, const std::string& commands);
 
 // A sentence for each chain with another number of rules than `commands` give it, for each foreign
-// chain and set, and for each set that was made again with other types. With any, the table must be
-// replaced.
+// chain and set, and for each set that was made again with other types.
 std::vector<std::string> rule_differences(const NftTable& held, const std::string& label,
                                           const std::string& commands);
 

@@ -3,10 +3,10 @@
 #include <optional>
 
 #include "base/text.h"
+#include "dataplane/driver_flows.h"
 #include "dataplane/nftables/affinity_memory.h"
 #include "dataplane/nftables/kernel_state.h"
 #include "dataplane/nftables/table_sync.h"
-#include "dataplane/nftables/udp_flows.h"
 #include "dataplane/nftables/wanted.h"
 
 namespace fairlead::dataplane {
@@ -22,7 +22,7 @@ class NftablesDriver final : public Driver {
       : options_{std::move(options.table), options.masquerade_mark, options.drop_invalid},
         log_(log.named("nftables")),
         runner_(std::move(runner)),
-        udp_flows_(std::move(conntrack), log_, registry),
+        flows_(std::move(conntrack), "nftables", log_, registry),
         sync_(options_.table, *runner_, log_, registry) {}
 
   std::string_view mode() const override { return "nftables"; }
@@ -35,7 +35,7 @@ class NftablesDriver final : public Driver {
   Result<std::vector<Drift>> verify(bool repair) override;
   std::vector<std::string> kernel_entries(const api::ObjectKey& service) const override;
   Result<void> retire() override;
-  bool drained() const override { return !udp_flows_.any_to(retired_); }
+  bool drained() const override { return !flows_.any_to(retired_); }
 
  private:
   void change_rows(const ServiceTable& table, const std::set<RowKey>& touched,
@@ -57,7 +57,7 @@ class NftablesDriver final : public Driver {
   const nft::LayoutOptions options_;
   const Log log_;
   const std::unique_ptr<NftRunner> runner_;
-  nft::UdpFlows udp_flows_;
+  DriverFlows flows_;
 
   nft::Wanted wanted_;
   std::optional<NodeConfig> node_;     // of the last apply()
@@ -82,7 +82,7 @@ Result<void> NftablesDriver::start() {
 
 void NftablesDriver::change_row(const RowKey& key, const Row* from, std::optional<Row> to,
                                 nft::Transaction* transaction) {
-  udp_flows_.row_changes(key, from, to ? &*to : nullptr);
+  if (!to && key.protocol == Protocol::udp && !key.outside) flows_.left({key.ip, key.port});
   const bool had_affinity = from != nullptr && from->affinity.timeout_s != 0;
   if (had_affinity) {
     to_forget_.insert(from->affinity.id);
@@ -158,7 +158,7 @@ ApplyReport NftablesDriver::apply(const ServiceTable& table,
   if (full) {
     for (const auto& [key, row] : desired_.rows()) touched.insert(key);
   }
-  udp_flows_.update(table, changed, full);
+  flows_.update(table, changed, full);
   change_rows(table, touched, into, report);
   change_ips(full, into);
   if (sync_.in_sync()) {
@@ -180,7 +180,7 @@ ApplyReport NftablesDriver::retry() {
 // What can only be done when no new flow chooses a backend that left.
 void NftablesDriver::finish(ApplyReport& report) {
   if (!sync_.in_sync()) return;
-  if (const auto cleaned = udp_flows_.clean(); !cleaned) {
+  if (const auto cleaned = flows_.repair(); !cleaned) {
     report.errors.push_back(cleaned.error().message);
   }
   forget_clients(report);
@@ -201,7 +201,7 @@ void NftablesDriver::forget_clients(ApplyReport& report) {
 
 void NftablesDriver::reconcile(ApplyReport& report) {
   forget_all_ = true;
-  udp_flows_.check_all();
+  flows_.check_all();
   sync_.reconcile(desired_, *layout_, report);
 }
 

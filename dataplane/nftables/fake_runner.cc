@@ -33,7 +33,7 @@ Result<void> FakeNft::change_elements(Table& table, std::string_view verb, const
   return {};
 }
 
-// add|delete table|chain|rule|set|map|element inet TABLE [NAME [{ REST }]]
+// flush table|set; add|delete table|chain|rule|set|map|element inet TABLE [NAME [{ REST }]]
 Result<void> FakeNft::execute_line(std::map<std::string, Table>& tables, std::string_view line) {
   const auto words = split(line, ' ');
   if (words.size() < 4 || words[2] != "inet") return fail(cat("Error: syntax error: ", line));
@@ -44,12 +44,21 @@ Result<void> FakeNft::execute_line(std::map<std::string, Table>& tables, std::st
     if (verb == "delete" && tables.erase(table_name) == 0) {
       return refuse("No such file or directory", line);
     }
+    if (verb == "flush") {
+      const auto flushed = tables.find(table_name);
+      if (flushed == tables.end()) return refuse("No such file or directory", line);
+      for (auto& [chain, content] : flushed->second.chains) content.rules = 0;
+    }
     return {};
   }
   const auto table = tables.find(table_name);
   if (table == tables.end() || words.size() < 5) return refuse("No such file or directory", line);
   const std::string name(words[4]);
-  if (what == "map" || what == "set") {
+  if (verb == "flush") {
+    const auto set = table->second.sets.find(name);
+    if (set == table->second.sets.end()) return refuse("No such file or directory", line);
+    set->second.elements.clear();
+  } else if (what == "map" || what == "set") {
     table->second.sets[name].filled_by_kernel = line.find("dynamic") != line.npos;
   } else if (what == "chain" && verb == "add") {
     table->second.chains[name];

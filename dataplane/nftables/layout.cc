@@ -107,8 +107,20 @@ std::string Layout::label() const {
 }
 
 std::string Layout::replace_commands() const {
-  return cat(remove_table_commands(table()), base_commands(), "add chain inet ", table(), " ",
-             label(), "\n");
+  return cat(remove_table_commands(table()), base_commands(), command("add chain", label(), ""));
+}
+
+// A packet that entered the old rules looks things up in the sets of now: were the table made anew,
+// it could miss the map of Services and still find its address in a set whose addresses are
+// rejected.
+std::string Layout::refresh_commands() const {
+  std::string out = cat("flush table inet ", table(), "\n");
+  for (const auto& [set, elements] : fixed_) append(out, command("flush set", set, ""));
+  return cat(out, base_commands(), command("add chain", label(), ""));
+}
+
+bool Layout::can_refresh(const NftTable& held) const {
+  return keeps_sets(held, layout_version, base_commands());
 }
 
 std::string Layout::retire_commands() const {

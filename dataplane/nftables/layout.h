@@ -29,6 +29,7 @@
 #include <vector>
 
 #include "dataplane/nftables/rows.h"
+#include "dataplane/nftables/runner.h"
 
 namespace fairlead::dataplane::nft {
 
@@ -66,6 +67,11 @@ class Layout {
 
   // Removes the table, whether it is there or not, and makes it new, without rows.
   std::string replace_commands() const;
+  // Makes the rules of a table of this version again and leaves its sets and maps as they are, but
+  // for the fixed elements. Those who use it make the chains of rows again.
+  std::string refresh_commands() const;
+  bool can_refresh(const NftTable& held) const;
+
   // Leaves the hooks alone: without any, the kernel translates no packet of the flows that it has
   // translated so far.
   std::string retire_commands() const;

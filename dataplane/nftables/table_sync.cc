@@ -76,7 +76,11 @@ void TableSync::reconcile(const Desired& desired, const Layout& layout, ApplyRep
 void TableSync::send_difference(const Desired& desired, const Layout& layout, NftTable kernel,
                                 ApplyReport& report) {
   const auto differ = rule_differences(kernel, layout);
-  if (!differ.empty()) return replace_table(desired, layout, join(differ, "; "), report);
+  if (!differ.empty()) {
+    const std::string reason = join(differ, "; ");
+    if (!layout.can_refresh(kernel)) return replace_table(desired, layout, reason, report);
+    return refresh(desired, layout, std::move(kernel), reason, report);
+  }
   Transaction transaction(layout);
   chains_ = chains_in(kernel);
   for (const auto& [key, users] : desired.chains()) transaction.need_chain(key, chains_);
@@ -87,6 +91,29 @@ void TableSync::send_difference(const Desired& desired, const Layout& layout, Nf
   delete_unused(desired, std::set(chains_), transaction);
   in_sync_ = true;
   if (!transaction.empty()) run(transaction.commands(), transaction.writes(), report);
+}
+
+void TableSync::refresh(const Desired& desired, const Layout& layout, NftTable kernel,
+                        const std::string& reason, ApplyReport& report) {
+  log_.warn("making the rules again", {{"table", table_}, {"reason", reason}});
+  Transaction transaction(layout);
+  chains_.clear();
+  for (const auto& [key, users] : desired.chains()) transaction.need_chain(key, chains_);
+  const std::string rules = layout.refresh_commands() + transaction.commands();
+  std::string unused;
+  for (const auto& [chain, count] : kernel.chains) {
+    if (rules.find(cat("add chain inet ", table_, " ", chain, " ")) != rules.npos) continue;
+    append(unused, cat("delete chain inet ", table_, " ", chain, "\n"));
+  }
+  for (const auto& one : differences(desired, layout, std::move(kernel))) {
+    if (layout.fixed_elements().contains(one.set)) continue;
+    if (one.held) transaction.remove(one.set, one.key);
+    if (one.wanted) transaction.add(one.set, one.key, *one.wanted);
+  }
+  run(layout.refresh_commands() + transaction.commands() + unused, transaction.writes(), report);
+  if (in_sync_) return;
+  replace_table(desired, layout, std::exchange(report.errors.back(), ""), report);
+  std::erase(report.errors, "");
 }
 
 // `reason` is "" when there is no table.

@@ -39,13 +39,16 @@ class TableSync {
 
   // Sends what `transaction` says, which makes the table `desired`. REQUIRES: in_sync().
   void send(const Desired& desired, Transaction& transaction, ApplyReport& report);
-  // Reads the table and sends the difference, or replaces it where that is not enough.
+  // Reads the table and sends the difference; rules are made again as a whole when some differ.
+  // Only a table with other sets is replaced.
   void reconcile(const Desired& desired, const Layout& layout, ApplyReport& report);
 
  private:
   void run(const std::string& commands, size_t writes, ApplyReport& report);
   void send_difference(const Desired& desired, const Layout& layout, NftTable kernel,
                        ApplyReport& report);
+  void refresh(const Desired& desired, const Layout& layout, NftTable kernel,
+               const std::string& reason, ApplyReport& report);
   void replace_table(const Desired& desired, const Layout& layout, std::string_view reason,
                      ApplyReport& report);
   void delete_unused(const Desired& desired, const std::set<ChainKey>& chains,

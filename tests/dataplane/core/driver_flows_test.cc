@@ -119,6 +119,24 @@ TEST_F(Repair, AFullTableIsHeldAgainstEverything) {
   EXPECT_EQ(left(), "");
 }
 
+TEST_F(Repair, FrontendsOfAnEarlierRunCanBeNamed) {
+  flow("10.96.0.66:53", "10.1.0.66:53");
+  flow("10.96.0.67:53", "10.1.0.66:53");
+  repair_->left(at("10.96.0.66:53"));
+  apply({}, false);
+  ASSERT_EQ(conntrack_->all().size(), 1u);
+  EXPECT_EQ(conntrack_->all().begin()->destination, at("10.96.0.67:53"));
+}
+
+TEST_F(Repair, CheckingEverythingNeedsNoChange) {
+  flow("10.96.0.10:53", "10.1.0.66:53");  // the kernel had another backend for a while
+  apply({}, false);
+  EXPECT_EQ(left(), "10.1.0.66:53");
+  repair_->check_all();
+  apply({}, false);
+  EXPECT_EQ(left(), "");
+}
+
 TEST_F(Repair, WhatFailsIsTriedAgain) {
   flow("10.96.0.10:53", "10.1.0.6:53");
   conntrack_->fail_with("no buffer space");
@@ -149,6 +167,8 @@ TEST(RepairWithoutATracker, DoesNothing) {
   Registry registry;
   DriverFlows repair(nullptr, "test", Log(sink), registry);
   repair.update({}, {}, true);
+  repair.left(at("10.96.0.10:53"));
+  repair.check_all();
   EXPECT_TRUE(repair.repair());
   EXPECT_FALSE(repair.any_to({at("10.96.0.10:53")}));
 }

@@ -52,7 +52,7 @@ TEST_P(NftDriver, ATableIsMadeAndChangedInOneTransactionEach) {
   EXPECT_EQ(kernel().take_transactions(), 0u);
 }
 
-TEST_P(NftDriver, OtherSettingsReplaceTheTableInOneTransaction) {
+TEST_P(NftDriver, OtherSettingsMakeTheRulesAgainInOneTransaction) {
   ServiceTable table = big_table(3, 2);
   ASSERT_TRUE(start()->apply(table, {}, true).ok());
   kernel().take_transactions();
@@ -61,11 +61,43 @@ TEST_P(NftDriver, OtherSettingsReplaceTheTableInOneTransaction) {
   EXPECT_TRUE(second->apply(table, {}, true).ok());
   EXPECT_EQ(kernel().take_transactions(), 1u);
   EXPECT_EQ(second->dump(), expected(table));
-  // And so does the running one.
-  table.node.local_pod_cidrs = {*Cidr::parse("10.7.0.0/16")};
-  EXPECT_TRUE(second->apply(table, {}, false).ok());
-  EXPECT_EQ(kernel().take_transactions(), 1u);
-  EXPECT_EQ(second->dump(), expected(table));
+  // And so does the running one, with ranges that cut those of before.
+  for (const std::string_view cidr : {"10.7.0.0/16", "10.6.0.0/15", "10.7.128.0/17"}) {
+    table.node.local_pod_cidrs = {*Cidr::parse(cidr)};
+    EXPECT_TRUE(second->apply(table, {}, false).ok());
+    EXPECT_EQ(kernel().take_transactions(), 1u);
+    EXPECT_EQ(second->dump(), expected(table));
+    EXPECT_EQ(second->verify(false).value(), std::vector<Drift>());
+  }
+  // Packets under way look up what is there now: the sets must not be made anew.
+  EXPECT_EQ(kernel().log().text().find("replacing the table"), std::string::npos);
+}
+
+TEST_P(NftDriver, RulesThatSomebodyTookAwayComeBackAndTheSetsStay) {
+  const ServiceTable table = big_table(3, 2);
+  const auto driver = start();
+  ASSERT_TRUE(driver->apply(table, {}, true).ok());
+  ASSERT_TRUE(
+      kernel().runner().run("flush table inet fairlead\n"
+                            "add chain inet fairlead intruder\n"));
+  const auto drifts = driver->verify(true);
+  ASSERT_TRUE(drifts) << drifts.error().message;
+  EXPECT_GT(drifts->size(), 1u);
+  EXPECT_EQ(driver->verify(false).value(), std::vector<Drift>());
+  EXPECT_EQ(driver->dump(), expected(table));
+  EXPECT_EQ(kernel().log().text().find("replacing the table"), std::string::npos);
+}
+
+TEST_P(NftDriver, ATableOfOtherSetsIsReplaced) {
+  const ServiceTable table = big_table(3, 2);
+  ASSERT_TRUE(start()->apply(table, {}, true).ok());
+  ASSERT_TRUE(
+      kernel().runner().run("add set inet fairlead intruder { type ipv4_addr; }\n"
+                            "add element inet fairlead intruder { 10.0.0.1 }\n"));
+  const auto second = start();
+  EXPECT_TRUE(second->apply(table, {}, true).ok());
+  EXPECT_NE(kernel().log().text().find("replacing the table"), std::string::npos);
+  EXPECT_EQ(second->verify(false).value(), std::vector<Drift>());
 }
 
 TEST_P(NftDriver, ARefusedTransactionIsReportedAndHealedByTheNext) {
