@@ -55,30 +55,42 @@ void AddressSync::done(const fl_ip& ip, uint32_t value) {
   if (value == 0 && entry.wanted() == 0) entries_.erase(ip);
 }
 
-void AddressSync::write(ApplyReport& report) {
+void AddressSync::note(const fl_ip& ip, const WriteOutcome& outcome, ApplyReport& report) {
+  ++report.writes;
+  if (outcome.error == 0) return done(ip, entries_[ip].wanted());
+  report.errors.push_back(
+      cat(from_map(ip).to_string(), ": ", write_trouble(maps_, MapId::addresses, outcome.error)));
+}
+
+void AddressSync::erase_unwanted(ApplyReport& report) {
   const auto dirty = dirty_;
-  for (const bool removing : {false, true}) {  // what goes makes room, but nothing may be missing
-    for (const fl_ip& ip : dirty) {
-      const Entry& entry = entries_[ip];
-      const uint32_t wanted = entry.wanted();
-      if ((wanted == 0) != removing) continue;
-      if (wanted == entry.held) {
-        done(ip, wanted);
-        continue;
-      }
-      const Bytes key = std::as_bytes(std::span(&ip, 1));
-      const WriteOutcome outcome =
-          removing ? maps_.erase(MapId::addresses, key)
-                   : maps_.update(MapId::addresses, key, std::as_bytes(std::span(&wanted, 1)));
-      ++report.writes;
-      if (outcome.error == 0) {
-        done(ip, wanted);
-      } else {
-        report.errors.push_back(cat(from_map(ip).to_string(), ": ",
-                                    write_trouble(maps_, MapId::addresses, outcome.error)));
-      }
+  for (const fl_ip& ip : dirty) {
+    const Entry& entry = entries_[ip];
+    if (entry.wanted() != 0) continue;
+    if (entry.held == 0) {
+      done(ip, 0);
+    } else {
+      note(ip, maps_.erase(MapId::addresses, std::as_bytes(std::span(&ip, 1))), report);
     }
   }
+}
+
+void AddressSync::write(ApplyReport& report) {
+  const auto dirty = dirty_;
+  for (const fl_ip& ip : dirty) {
+    const Entry& entry = entries_[ip];
+    const uint32_t wanted = entry.wanted();
+    if (wanted == 0) continue;
+    if (wanted == entry.held) {
+      done(ip, wanted);
+    } else {
+      note(ip,
+           maps_.update(MapId::addresses, std::as_bytes(std::span(&ip, 1)),
+                        std::as_bytes(std::span(&wanted, 1))),
+           report);
+    }
+  }
+  erase_unwanted(report);
 }
 
 void AddressSync::each(const Maps::Visit& visit) const {

@@ -26,8 +26,11 @@ class AddressSync {
   void remove_cluster_ip(const Ip& ip);
   void set_node(const NodeConfig& node);
 
-  // Adds to the report. What fails is tried again by the next call.
-  void write(ApplyReport& report);
+  // Both add to the report; what fails is tried again by the next call. Of an address that the
+  // kernel knows every port is refused that has no frontend: it goes before its frontends and comes
+  // after them.
+  void erase_unwanted(ApplyReport& report);
+  void write(ApplyReport& report);  // the others, then what is still unwanted
   bool pending() const { return !dirty_.empty(); }
 
   // What the map holds, as far as we wrote or read it.
@@ -44,6 +47,7 @@ class AddressSync {
     }
   };
   void done(const fl_ip& ip, uint32_t value);
+  void note(const fl_ip& ip, const WriteOutcome& outcome, ApplyReport& report);
 
   Maps& maps_;
   std::unordered_map<fl_ip, Entry, BytesHash, BytesEqual> entries_;

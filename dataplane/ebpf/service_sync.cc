@@ -100,6 +100,7 @@ ApplyReport ServiceSync::run(const std::map<api::ObjectKey, const ServiceEntry*>
   for (size_t i = 0; i < round.targets.size(); ++i) {
     round.target_of[round.targets[i].rule->id] = i;
   }
+  addresses_.erase_unwanted(round.report);
   pass(round, sweep);
   // What did not fit may fit now that the rest has gone.
   bool troubled = false;

@@ -98,6 +98,8 @@ std::vector<std::string> Transaction::stages(const std::string& head) const {
     return set.starts_with("services") || set.starts_with("outside") ? 1 : 0;
   };
   for (const int turn : {0, 1, 2}) {
+    // Nor may a packet miss a row before a transaction and find the address after it.
+    if (turn == 2) lists = max_stage_lists;
     for (const auto& [set, set_lists] : additions_.lists()) {
       if (order(set) != turn) continue;
       for (const std::string& list : set_lists) {

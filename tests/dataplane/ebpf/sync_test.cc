@@ -1,5 +1,7 @@
 // ServiceSync against maps in memory: what is written, in which order, and what happens when a map
 // is full.
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 #include "base/text.h"
@@ -120,6 +122,23 @@ frontend 10.0.0.1:80/TCP a/a:p reject
 frontend 10.0.0.2:80/TCP b/b:p
   backend 1.0.0.1:1
 )");
+}
+
+// Every port of an address that the kernel knows is refused if it has no frontend: clients of a
+// mode that takes over would get that for an answer.
+TEST(ServiceSync, NoMomentRefusesWhatComesOrGoes) {
+  FakeMaps maps;
+  ServiceSync sync(maps);
+  const ServiceTable table = table_of("a/a TCP 10.0.0.1:80,10.0.0.2:80 -> 1.0.0.1:1");
+  size_t known = 0;
+  maps.on_write([&] {
+    EXPECT_LE(maps.size(MapId::addresses), maps.size(MapId::frontends));
+    known = std::max(known, maps.size(MapId::addresses));
+  });
+  EXPECT_TRUE(sync.apply(table, {}, true).ok());
+  EXPECT_EQ(known, 2u);
+  EXPECT_TRUE(sync.apply({}, {}, true).ok());
+  EXPECT_EQ(maps.size(MapId::addresses) + maps.size(MapId::frontends), 0u);
 }
 
 TEST(ServiceSync, TwoServicesWithOneAddress) {
