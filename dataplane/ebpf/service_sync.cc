@@ -100,7 +100,9 @@ ApplyReport ServiceSync::run(const std::map<api::ObjectKey, const ServiceEntry*>
   for (size_t i = 0; i < round.targets.size(); ++i) {
     round.target_of[round.targets[i].rule->id] = i;
   }
-  addresses_.erase_unwanted(round.report);
+  ApplyReport early;  // what fails is tried again by write(), which says so
+  addresses_.erase_unwanted(early);
+  round.report.writes += early.writes;
   pass(round, sweep);
   // What did not fit may fit now that the rest has gone.
   bool troubled = false;
