@@ -91,19 +91,30 @@ bool ServiceSync::still_needs(const Target& target, const Member& member) const 
   return false;
 }
 
-// Members of a rule that this round did not look at are as they should be.
-void ServiceSync::erase_members(Round& round) {
-  std::vector<fl_member_key> keys;
-  for (uint32_t id : round.touched) {
-    auto service = kernel_.find(id);
+// The touched services of which something may have to go; a null target: everything. What belongs
+// to a rule that this round did not look at is as it should be.
+template <class Visit>
+void ServiceSync::each_to_clean(Round& round, Visit visit) {
+  for (const uint32_t id : round.touched) {
+    const auto service = kernel_.find(id);
     if (service == kernel_.end()) continue;
-    auto target = round.target_of.find(id);
+    const auto target = round.target_of.find(id);
     const bool gone = !id_owner_.contains(id) && service->second.frontends.empty();
-    if (target == round.target_of.end() && !gone) continue;
-    for (const Member& member : service->second.members) {
-      if (gone || !still_needs(round.targets[target->second], member)) keys.push_back(member.key);
+    if (gone) {
+      visit(service->second, nullptr);
+    } else if (target != round.target_of.end()) {
+      visit(service->second, &round.targets[target->second]);
     }
   }
+}
+
+void ServiceSync::erase_members(Round& round) {
+  std::vector<fl_member_key> keys;
+  each_to_clean(round, [&](const KernelService& service, const Target* target) {
+    for (const Member& member : service.members) {
+      if (target == nullptr || !still_needs(*target, member)) keys.push_back(member.key);
+    }
+  });
   round.report.writes += write_all(
       keys.size(), [&](size_t at) { return maps_.erase(MapId::members, from(keys, at)); },
       [&](size_t i) { unset_member(keys[i]); },
@@ -112,20 +123,14 @@ void ServiceSync::erase_members(Round& round) {
 
 void ServiceSync::erase_ranges(Round& round) {
   std::vector<fl_source_range> keys;
-  for (uint32_t id : round.touched) {
-    auto service = kernel_.find(id);
-    if (service == kernel_.end()) continue;
-    auto target = round.target_of.find(id);
-    const bool gone = !id_owner_.contains(id) && service->second.frontends.empty();
-    if (target == round.target_of.end() && !gone) continue;
-    for (const fl_source_range& range : service->second.ranges) {
-      if (!gone) {
-        const auto& wanted = round.targets[target->second].ranges;
-        if (std::binary_search(wanted.begin(), wanted.end(), range, BytesLess())) continue;
-      }
-      keys.push_back(range);
+  each_to_clean(round, [&](const KernelService& service, const Target* target) {
+    for (const fl_source_range& range : service.ranges) {
+      const bool wanted =
+          target != nullptr &&
+          std::binary_search(target->ranges.begin(), target->ranges.end(), range, BytesLess());
+      if (!wanted) keys.push_back(range);
     }
-  }
+  });
   round.report.writes += write_all(
       keys.size(), [&](size_t at) { return maps_.erase(MapId::source_ranges, from(keys, at)); },
       [&](size_t i) {

@@ -141,6 +141,8 @@ class ServiceSync {
   void erase_tables(Round& round);
   uint32_t reachable(uint32_t list, uint32_t flags) const;
   bool still_needs(const Target& target, const Member& member) const;
+  template <class Visit>
+  void each_to_clean(Round& round, Visit visit);
   void erase_members(Round& round);
   void erase_ranges(Round& round);
   void forget_empty(Round& round);
