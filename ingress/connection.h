@@ -1,5 +1,6 @@
 // One client connection, and the request that is under way on it. connection.cc moves bytes and
-// events; phases.cc is what happens to a request, in the order in which it happens.
+// events; phases.cc is what happens to a request, in the order in which it happens; outcome.cc is
+// how it ends.
 #pragma once
 
 #include <array>
@@ -89,10 +90,8 @@ class Connection final : public Deadline, public UpstreamUser {
 
   // phases.cc, in order
   bool take_head();
-  void refuse(const Refusal& refusal);
   bool admit(std::string_view head);
   void find_route();
-  void answer(const Answer& answer, bool close);
   void prepare_request();
   void dispatch();
   void connected();
@@ -104,8 +103,12 @@ class Connection final : public Deadline, public UpstreamUser {
   void pump_response();
   void upstream_ended(bool failed);
   void upstream_lost(std::string_view why, int status);
-  void abort_response(std::string_view why);
   void finish();
+
+  // outcome.cc
+  void refuse(const Refusal& refusal);
+  void answer(const Answer& answer, bool close);
+  void abort_response(std::string_view why);
   void record();
 
   Core& core_;

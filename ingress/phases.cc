@@ -13,22 +13,6 @@ namespace {
 constexpr unsigned max_interim_responses = 8;
 constexpr size_t max_interim_bytes = 4 * 1024;
 
-// "Shop.Example.com.:8080" -> "shop.example.com", into `buffer`.
-std::string_view route_host(std::string_view authority, std::span<char, 256> buffer) {
-  if (!authority.starts_with('[')) authority = authority.substr(0, authority.find(':'));
-  if (authority.ends_with('.')) authority.remove_suffix(1);
-  const size_t size = std::min(authority.size(), buffer.size());
-  for (size_t i = 0; i < size; ++i) {
-    const char c = authority[i];
-    buffer[i] = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-  }
-  return {buffer.data(), size};
-}
-
-std::string_view route_path(std::string_view target) {
-  return target == "*" ? "/" : target.substr(0, target.find('?'));
-}
-
 }  // namespace
 
 // 1. A complete head. False: there is none yet.
@@ -52,16 +36,6 @@ bool Connection::take_head() {
   in_.pin(scanner_.head_bytes());
   if (admit(raw.substr(0, scanner_.head_bytes()))) find_route();
   return true;
-}
-
-void Connection::refuse(const Refusal& refusal) {
-  core_.metrics.refused.add();
-  phase_ = Phase::exchange;
-  x_.note = refusal.why;
-  std::string_view field;
-  if (refusal.status == 426) field = "Sec-WebSocket-Version: 13";
-  if (refusal.status == 405) field = "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-  answer({refusal.status, refusal.why, field}, true);
 }
 
 // 2. What it says, and whether it may pass.
@@ -130,25 +104,6 @@ void Connection::find_route() {
   }
   prepare_request();
   dispatch();
-}
-
-// An answer of our own, in place of a response. Whatever was under way towards an endpoint ends.
-void Connection::answer(const Answer& answer, bool close) {
-  drop_upstream();
-  x_.bytes_received += in_.frame(x_.request_body);
-  in_.sent(in_.ready().size());
-  const bool unread = !x_.request_body.done();
-  x_.keep_alive = x_.keep_alive && !close && !unread;
-  x_.status = answer.status;
-  x_.response_head = true;
-  x_.response_body = BodyFramer();
-  back_.release();
-  const ResponseStyle style{.date = core_.date(),
-                            .close = !x_.keep_alive,
-                            .keep_alive = x_.version == 10 && x_.keep_alive};
-  pending_.produced(write_answer(answer, style, !x_.facts.is_head, pending_.space()));
-  set_deadline(core_.limits.body_timeout);
-  pump_response();
 }
 
 // 4. The head for the endpoint: the same for every try.
@@ -401,14 +356,6 @@ void Connection::upstream_lost(std::string_view why, int status) {
   dispatch();
 }
 
-// The client must not take what it has for the whole.
-void Connection::abort_response(std::string_view why) {
-  x_.note = why;
-  record();
-  client_.reset_on_close();
-  close();
-}
-
 // 11. The response is complete and sent: log, count, keep or close.
 void Connection::finish() {
   record();
@@ -434,37 +381,6 @@ void Connection::finish() {
   head_begun_ = false;
   phase_ = Phase::head;
   set_deadline(core_.limits.keep_alive_timeout);
-}
-
-void Connection::record() {
-  const RouteOwner* owner = x_.route == nullptr ? nullptr : x_.route->owner.get();
-  const Duration duration = core_.loop.now() - x_.started;
-  core_.metrics.count(owner, x_.status, std::chrono::duration<double>(duration).count());
-  if (!core_.log.enabled()) return;
-  AccessEntry entry{
-      .time = core_.wall() - std::chrono::duration_cast<WallTime::duration>(duration),
-      .duration = duration,
-      .client = x_.real_client.empty() ? peer_text_ : x_.real_client,
-      .method = x_.method,
-      .host = x_.host,
-      .target = x_.target,
-      .user_agent = x_.user_agent,
-      .referer = x_.referer,
-      .request_id = x_.request_id,
-      .upstream = upstream_ == nullptr ? std::string_view(x_.upstream) : upstream_->address_text(),
-      .note = x_.note,
-      .version = x_.version,
-      .status = x_.status,
-      .bytes_sent = x_.bytes_sent,
-      .bytes_received = x_.bytes_received,
-      .tries = x_.tries,
-      .tls = arrival_.tls};
-  if (owner != nullptr) {
-    entry.ingress_namespace = owner->ingress.ns;
-    entry.ingress = owner->ingress.name;
-    entry.service = owner->service;
-  }
-  core_.log.add(entry);
 }
 
 }  // namespace fairlead::ingress

@@ -144,4 +144,19 @@ std::string RouteTable::describe() const {
   return join(lines, "\n");
 }
 
+std::string_view route_host(std::string_view authority, std::span<char, 256> buffer) {
+  if (!authority.starts_with('[')) authority = authority.substr(0, authority.find(':'));
+  if (authority.ends_with('.')) authority.remove_suffix(1);
+  const size_t size = std::min(authority.size(), buffer.size());
+  for (size_t i = 0; i < size; ++i) {
+    const char c = authority[i];
+    buffer[i] = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+  }
+  return {buffer.data(), size};
+}
+
+std::string_view route_path(std::string_view target) {
+  return target == "*" ? "/" : target.substr(0, target.find('?'));
+}
+
 }  // namespace fairlead::ingress

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -112,5 +113,10 @@ struct RouteTable {
   // Sorted text, one line per route, default and certificate; equal tables give equal text.
   std::string describe() const;
 };
+
+// What a request says, as match() takes it: "Shop.Example.com.:8080" -> "shop.example.com", into
+// `buffer`; "/a?b" -> "/a".
+std::string_view route_host(std::string_view authority, std::span<char, 256> buffer);
+std::string_view route_path(std::string_view target);
 
 }  // namespace fairlead::ingress
