@@ -11,13 +11,14 @@ constexpr std::string_view service_label = "kubernetes.io/service-name";
 
 // One slice is of one family (discovery/v1, addressType). An address of the other one would be sent
 // to the wrong map, so it fails the object here.
-std::vector<Ip> read_addresses(const Reader& endpoint, bool ipv6) {
-  std::vector<Ip> out = endpoint.ips("addresses");
-  for (const Ip& ip : out) {
+ShortList<Ip> read_addresses(const Reader& endpoint, bool ipv6) {
+  ShortList<Ip> out;
+  for (const Ip& ip : endpoint.ips("addresses")) {
     if (ip.is_v4() == ipv6) {
       endpoint.fail("addresses", cat(ip.to_string(), " is not of the slice's addressType ",
                                      ipv6 ? "IPv6" : "IPv4"));
     }
+    out.push_back(ip);
   }
   if (out.empty()) endpoint.fail("addresses", "expected at least one address");
   return out;
@@ -52,10 +53,12 @@ Endpoint read_endpoint(const Reader& reader, const SharedText& ns, bool ipv6, Na
   endpoint.target = {names.of(target.string("namespace")), target.string("name")};
   if (endpoint.target.ns.empty() && !endpoint.target.name.empty()) endpoint.target.ns = ns;
   const Reader hints = reader.object("hints");
-  hints.each("forZones",
-             [&](const Reader& zone) { endpoint.hint_zones.push_back(zone.string("name")); });
-  hints.each("forNodes",
-             [&](const Reader& node) { endpoint.hint_nodes.push_back(node.string("name")); });
+  hints.each("forZones", [&](const Reader& zone) {
+    endpoint.hint_zones.push_back(names.of(zone.string("name")));
+  });
+  hints.each("forNodes", [&](const Reader& node) {
+    endpoint.hint_nodes.push_back(names.of(node.string("name")));
+  });
   return endpoint;
 }
 

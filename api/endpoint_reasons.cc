@@ -12,16 +12,13 @@ std::string_view state_of(const Endpoint& endpoint) {
   return endpoint.serving ? "terminating" : "terminating, not serving";
 }
 
-bool names(const std::vector<std::string>& hints, std::string_view name) {
-  return std::find(hints.begin(), hints.end(), name) != hints.end();
-}
-
 std::string hint_reason(const Endpoint& endpoint, Topology topology, const Viewpoint& from) {
   const bool by_node = topology == Topology::same_node;
   const auto& hints = by_node ? endpoint.hint_nodes : endpoint.hint_zones;
-  if (names(hints, by_node ? from.node_name : from.zone)) return "another mention of it counts";
-  return by_node ? cat("its hints name nodes ", join(hints, ", "), ", this is ", from.node_name)
-                 : cat("its hints name zones ", join(hints, ", "), ", this node is in ", from.zone);
+  if (hints.contains(by_node ? from.node_name : from.zone)) return "another mention of it counts";
+  const std::string named = join(std::vector<std::string>(hints.begin(), hints.end()), ", ");
+  return by_node ? cat("its hints name nodes ", named, ", this is ", from.node_name)
+                 : cat("its hints name zones ", named, ", this node is in ", from.zone);
 }
 
 std::string why_not_cluster(const Endpoint& endpoint, const UsableSet& set, const Viewpoint& from) {

@@ -44,13 +44,9 @@ std::vector<UsableEndpoint> local_of(const std::vector<UsableEndpoint>& endpoint
   return out;
 }
 
-bool names(const std::vector<std::string>& hints, std::string_view name) {
-  return std::find(hints.begin(), hints.end(), name) != hints.end();
-}
-
 bool hints_allow(const Endpoint& endpoint, Topology topology, const Viewpoint& from) {
-  if (topology == Topology::same_node) return names(endpoint.hint_nodes, from.node_name);
-  if (topology == Topology::same_zone) return names(endpoint.hint_zones, from.zone);
+  if (topology == Topology::same_node) return endpoint.hint_nodes.contains(from.node_name);
+  if (topology == Topology::same_zone) return endpoint.hint_zones.contains(from.zone);
   return true;
 }
 
@@ -61,8 +57,8 @@ Topology choose_topology(const std::vector<UsableEndpoint>& ready, const Viewpoi
   for (const UsableEndpoint& one : ready) {
     node_hints &= !one.endpoint->hint_nodes.empty();
     zone_hints &= !one.endpoint->hint_zones.empty();
-    here |= names(one.endpoint->hint_nodes, from.node_name);
-    this_zone |= names(one.endpoint->hint_zones, from.zone);
+    here |= one.endpoint->hint_nodes.contains(from.node_name);
+    this_zone |= one.endpoint->hint_zones.contains(from.zone);
   }
   if (node_hints && here) return Topology::same_node;
   if (zone_hints && this_zone) return Topology::same_zone;

@@ -13,6 +13,7 @@
 
 #include "base/ip.h"
 #include "base/shared_text.h"
+#include "base/short_list.h"
 
 namespace fairlead::api {
 
@@ -126,14 +127,14 @@ struct EndpointTarget {
 
 // There are more of these than of anything else: what their names say is shared.
 struct Endpoint {
-  std::vector<Ip> addresses;  // of the slice's family; the first one is used
-  bool ready = true;          // conditions.ready nil counts as true
-  bool serving = true;        // nil: as ready
+  ShortList<Ip> addresses;  // of the slice's family; the first one is used
+  bool ready = true;        // conditions.ready nil counts as true
+  bool serving = true;      // nil: as ready
   bool terminating = false;
   SharedText hostname, node_name, zone;
-  EndpointTarget target;                // targetRef
-  std::vector<std::string> hint_zones;  // hints.forZones
-  std::vector<std::string> hint_nodes;  // hints.forNodes
+  EndpointTarget target;             // targetRef
+  ShortList<SharedText> hint_zones;  // hints.forZones
+  ShortList<SharedText> hint_nodes;  // hints.forNodes
   friend bool operator==(const Endpoint&, const Endpoint&) = default;
 };
 

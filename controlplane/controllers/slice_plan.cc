@@ -59,9 +59,9 @@ std::vector<std::string> families_of(const api::Service& service) {
 void add_hints(const api::Service& service, api::Endpoint& endpoint) {
   const std::string& wish = service.traffic_distribution;
   const bool same_node = wish == "PreferSameNode";
-  if (same_node && !endpoint.node_name.empty()) endpoint.hint_nodes = {endpoint.node_name.str()};
+  if (same_node && !endpoint.node_name.empty()) endpoint.hint_nodes = {endpoint.node_name};
   if ((same_node || wish == "PreferSameZone" || wish == "PreferClose") && !endpoint.zone.empty()) {
-    endpoint.hint_zones = {endpoint.zone.str()};
+    endpoint.hint_zones = {endpoint.zone};
   }
 }
 
@@ -143,9 +143,9 @@ ZoneHintsVerdict add_zone_hints(std::vector<Group>& groups, const std::string& f
   return {family, ""};
 }
 
-json::array hint_documents(const std::vector<std::string>& names) {
+json::array hint_documents(const ShortList<SharedText>& names) {
   json::array list;
-  for (const std::string& name : names) list.push_back(json::object{{"name", name}});
+  for (const SharedText& name : names) list.push_back(json::object{{"name", name.view()}});
   return list;
 }
 

@@ -135,7 +135,7 @@ TEST(Codec, ReadsEndpointSlice) {
   EXPECT_EQ(slice.service, "web");
   EXPECT_EQ(slice.address_type, "IPv4");
   ASSERT_EQ(slice.endpoints.size(), 5u);
-  EXPECT_EQ(slice.endpoints[0], (Endpoint{.addresses = ips({"10.1.0.1"}),
+  EXPECT_EQ(slice.endpoints[0], (Endpoint{.addresses = {*Ip::parse("10.1.0.1")},
                                           .hostname = "h",
                                           .node_name = "n1",
                                           .zone = "z1",

@@ -175,10 +175,10 @@ SliceList hinted_slice(std::string_view codes) {
     const size_t zones = code.find('@'), node = code.find('#');
     if (zones != code.npos) {
       for (const std::string_view zone : split(code.substr(zones + 1, node - zones - 1), '+')) {
-        endpoint.hint_zones.emplace_back(zone);
+        endpoint.hint_zones.push_back(zone);
       }
     }
-    if (node != code.npos) endpoint.hint_nodes.emplace_back(code.substr(node + 1));
+    if (node != code.npos) endpoint.hint_nodes.push_back(code.substr(node + 1));
   }
   return {slice};
 }
