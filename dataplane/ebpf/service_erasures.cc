@@ -151,7 +151,11 @@ void ServiceSync::forget_empty(Round& round) {
     if (service.slots.empty() && service.frontends.empty() && service.members.empty() &&
         service.ranges.empty()) {
       kernel_.erase(found);
+      continue;
     }
+    // There are as many of these as endpoints: no room to spare.
+    service.slots.shrink_to_fit();
+    service.members.shrink_to_fit();
   }
 }
 
