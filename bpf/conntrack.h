@@ -8,6 +8,51 @@
 #include "bpf/packet.h"
 #include "bpf/select.h"
 
+// What the slots of `flows` hold; the agent makes them in the size that it wants.
+struct conntrack {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __type(key, struct fl_tuple);
+  __type(value, struct fl_nat);
+  __uint(max_entries, 1);
+};
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+  __type(key, __u32);
+  __uint(max_entries, FL_FLOWS_SLOTS);
+  __array(values, struct conntrack);
+} flows SEC(".maps");
+
+static __always_inline void* conntrack_of(__u32 slot) { return bpf_map_lookup_elem(&flows, &slot); }
+
+static __noinline struct fl_nat* find_flow(const struct fl_tuple* key) {
+  void* now = conntrack_of(FL_FLOWS_NOW);
+  if (!now) return 0;
+  struct fl_nat* nat = bpf_map_lookup_elem(now, key);
+  if (nat) return nat;
+  void* before = conntrack_of(FL_FLOWS_BEFORE);
+  if (!before) return 0;
+  nat = bpf_map_lookup_elem(before, key);
+  if (!nat) return 0;
+  bpf_map_update_elem(now, key, nat, BPF_NOEXIST);
+  return bpf_map_lookup_elem(now, key);
+}
+
+// `flags`: BPF_ANY or BPF_NOEXIST. 0: it is there now.
+static __noinline long write_flow(const struct fl_tuple* key, const struct fl_nat* nat,
+                                  __u64 flags) {
+  if (flags == BPF_NOEXIST && conntrack_of(FL_FLOWS_BEFORE)) find_flow(key);
+  void* now = conntrack_of(FL_FLOWS_NOW);
+  return now ? bpf_map_update_elem(now, key, nat, flags) : -1;
+}
+
+static __noinline void erase_flow(const struct fl_tuple* key) {
+  void* now = conntrack_of(FL_FLOWS_NOW);
+  if (now) bpf_map_delete_elem(now, key);
+  void* before = conntrack_of(FL_FLOWS_BEFORE);
+  if (before) bpf_map_delete_elem(before, key);
+}
+
 static __always_inline bool is_closed(const struct fl_nat* nat) {
   __u16 fins = FL_NAT_FIN | FL_NAT_PEER_FIN;
   return (nat->flags & fins) == fins || nat->flags & FL_NAT_RST;
@@ -61,7 +106,7 @@ static __noinline void touch(struct fl_nat* nat, const struct fl_tuple* key, __u
   nat->flags |= own;
   struct fl_tuple other;
   partner_of(key, &nat->ip, nat->port, &other);
-  struct fl_nat* partner = bpf_map_lookup_elem(&conntrack, &other);
+  struct fl_nat* partner = find_flow(&other);
   if (!partner) return;
   partner->seen = now;
   partner->flags |= partners;
@@ -75,14 +120,14 @@ static __always_inline bool is_ended(const struct fl_nat* nat) {
 // Takes `key` for a new flow, unless a live flow has it. The client of a connection that has ended
 // may use the same ports for another service at once.
 static __always_inline bool take(const struct fl_tuple* key, const struct fl_nat* nat) {
-  if (bpf_map_update_elem(&conntrack, key, nat, BPF_NOEXIST) == 0) return true;
-  struct fl_nat* held = bpf_map_lookup_elem(&conntrack, key);
+  if (write_flow(key, nat, BPF_NOEXIST) == 0) return true;
+  struct fl_nat* held = find_flow(key);
   if (held) {
     bool same = held->port == nat->port && same_ip(&held->ip, &nat->ip);
     bool ended = key->protocol == IPPROTO_TCP && is_ended(held);
     if (!same && !ended && !is_over(held, key->protocol, nat->seen)) return false;
   }
-  return bpf_map_update_elem(&conntrack, key, nat, BPF_ANY) == 0;
+  return write_flow(key, nat, BPF_ANY) == 0;
 }
 
 // May this entry of a client's packet still be used, or does the packet begin a new flow? A

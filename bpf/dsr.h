@@ -237,7 +237,7 @@ __noinline int hear(struct __sk_buff* skb, struct packet* p) {
   if (!p || !read_word(skb, p, &said)) return NO_WORD;
   struct fl_tuple back;
   partner_of(&p->tuple, &p->tuple.dst, p->tuple.dport, &back);
-  struct fl_nat* held = bpf_map_lookup_elem(&conntrack, &back);
+  struct fl_nat* held = find_flow(&back);
   __u32 now = ticks();
   bool known = p->tuple.protocol == IPPROTO_UDP && held && held->flags & FL_NAT_DSR &&
                held->port == said.port && same_ip(&held->ip, &said.ip);

@@ -83,11 +83,11 @@ static __noinline bool masquerade(struct packet* p, struct new_flow* flow) {
     bool timely = i < TIMELY_ATTEMPTS;
     __be16 port = bpf_htons(low + (timely ? timely_port() : start + i) % range);
     partner_of(&out, &flow->node, port, &back);
-    if (timely && bpf_map_lookup_elem(&conntrack, &back)) continue;
+    if (timely && find_flow(&back)) continue;
     if (!take(&back, &to_client)) continue;
     struct fl_nat to_node;
     init_nat(&to_node, &flow->node, port, 0, &flow->chosen, now);
-    return bpf_map_update_elem(&conntrack, &out, &to_node, BPF_ANY) == 0;
+    return write_flow(&out, &to_node, BPF_ANY) == 0;
   }
   return false;
 }
@@ -96,7 +96,7 @@ static __noinline bool masquerade(struct packet* p, struct new_flow* flow) {
 static __noinline void forget_masquerade(struct packet* p, struct choice* backend) {
   struct fl_tuple out;
   backend_tuple(p, backend, &out);
-  if (bpf_map_lookup_elem(&conntrack, &out)) bpf_map_delete_elem(&conntrack, &out);
+  if (find_flow(&out)) erase_flow(&out);
 }
 
 // backend -> client shows the service again. False: the client already talks to this backend with
@@ -162,7 +162,7 @@ static __noinline enum verdict begin(struct packet* p, struct new_flow* flow) {
   }
   struct fl_nat nat;
   init_nat(&nat, &flow->chosen.ip, flow->chosen.port, flow->flags, &flow->chosen, ticks());
-  if (bpf_map_update_elem(&conntrack, &p->tuple, &nat, BPF_ANY)) {
+  if (write_flow(&p->tuple, &nat, BPF_ANY)) {
     count(FL_TC_NO_MEMORY);
     return DROP;
   }

@@ -53,7 +53,7 @@ static __noinline int icmp_error(struct __sk_buff* skb, struct packet* p) {
   __u8 hook = p->tuple.hook;
   struct fl_tuple key;
   reversed(&inner.tuple, hook, &key);
-  struct fl_nat* nat = bpf_map_lookup_elem(&conntrack, &key);
+  struct fl_nat* nat = find_flow(&key);
   if (!nat) return PASS;
   bool ingress = hook == FL_INGRESS;
   struct change c = {.to = nat->ip, .to_port = nat->port};

@@ -41,7 +41,6 @@ MAP(sticky, BPF_MAP_TYPE_LRU_HASH, struct fl_reverse_key, struct fl_sticky, FL_M
 MAP(affinity, BPF_MAP_TYPE_LRU_HASH, struct fl_affinity_key, struct fl_affinity, FL_MAX_AFFINITY,
     0);
 MAP(connected, BPF_MAP_TYPE_LRU_HASH, __u64, struct fl_connected, FL_MAX_CONNECTED, 0);
-MAP(conntrack, BPF_MAP_TYPE_LRU_HASH, struct fl_tuple, struct fl_nat, 262144, 0);
 MAP(fragments, BPF_MAP_TYPE_LRU_HASH, struct fl_fragment_key, struct fl_ports, FL_MAX_FRAGMENTS, 0);
 MAP(counters, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, FL_COUNTERS, 0);
 

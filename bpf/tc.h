@@ -26,7 +26,7 @@ int tc_ingress(struct __sk_buff* skb) {
     int heard = hear(skb, &p);
     if (heard != NO_WORD) return heard;
   }
-  struct fl_nat* nat = bpf_map_lookup_elem(&conntrack, &p.tuple);
+  struct fl_nat* nat = find_flow(&p.tuple);
   if (nat && continues(nat, &p)) {
     struct fl_ip to = nat->ip;
     __be16 port = nat->port;
@@ -41,7 +41,7 @@ int tc_ingress(struct __sk_buff* skb) {
   enum verdict verdict = begin(&p, &flow);
   if (verdict == NOT_OURS) {
     // The ports of a flow of ours that has ended now belong to one of somebody else's.
-    if (nat) bpf_map_delete_elem(&conntrack, &p.tuple);
+    if (nat) erase_flow(&p.tuple);
     return PASS;
   }
   if (verdict == DROP) return TC_ACT_SHOT;
@@ -57,7 +57,7 @@ int tc_egress(struct __sk_buff* skb) {
   struct packet p = {.tuple.hook = FL_EGRESS};
   if (!parse(skb, ETH_HLEN, &p, false)) return PASS;
   if (p.icmp_error) return icmp_error(skb, &p);
-  struct fl_nat* nat = bpf_map_lookup_elem(&conntrack, &p.tuple);
+  struct fl_nat* nat = find_flow(&p.tuple);
   if (!nat) return PASS;
   struct fl_ip to = nat->ip;
   __be16 port = nat->port;

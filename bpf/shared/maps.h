@@ -15,7 +15,7 @@
 #endif
 #endif
 
-enum { FL_LAYOUT = 3 };  // pins live below <bpffs>/fairlead/v<FL_LAYOUT>/
+enum { FL_LAYOUT = 4 };  // pins live below <bpffs>/fairlead/v<FL_LAYOUT>/
 
 struct fl_ip {
   __u32 word[4];
@@ -157,6 +157,11 @@ struct fl_sticky {
   __u32 set;  // enum fl_sets: the one it was chosen from
 };
 static_assert(sizeof(struct fl_sticky) == 28, "no hidden padding");
+
+// flows: which conntrack map is in use. While the agent moves flows into one of another size, the
+// one before is there, too, and what has not followed yet is found in it. Without it, the slot is
+// empty.
+enum fl_flows { FL_FLOWS_NOW = 0, FL_FLOWS_BEFORE = 1, FL_FLOWS_SLOTS = 2 };
 
 // conntrack (LRU): a packet as a hook sees it -> its new destination (ingress) or source (egress).
 enum fl_hook { FL_INGRESS = 0, FL_EGRESS = 1 };

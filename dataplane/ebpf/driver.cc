@@ -12,7 +12,6 @@
 #include "dataplane/ebpf/marks.h"
 #include "dataplane/ebpf/node_sync.h"
 #include "dataplane/ebpf/object.h"
-#include "dataplane/ebpf/older_flows.h"
 #include "dataplane/ebpf/pins.h"
 #include "dataplane/ebpf/service_sync.h"
 #include "dataplane/ebpf/stale_udp.h"
@@ -119,19 +118,12 @@ Result<std::string> EbpfDriver::cgroup() const {
 
 Result<void> EbpfDriver::attach() {
   FL_TRY(const std::string folder, cgroup());
-  const bool upgrade = pins_.has_older();
-  if (upgrade) {
-    const auto carried = ebpf::carry_older_flows(pins_, *object_, *maps_);
-    if (!carried) log_.warn(carried.error().message);
-    if (carried) log_.info("flows of another layout taken over", {{"entries", *carried}});
-  }
   FL_TRY_VOID(ebpf::attach_socket_programs(*object_, pins_, folder));
   marks_->suspend();  // the programs before these may begin flows without marking them
   FL_TRY_VOID(attach_links());
-  if (upgrade) {
-    const size_t missed = ebpf::carry_missed_flows(pins_, *object_);
-    if (missed > 0) log_.info("flows that began meanwhile taken over", {{"entries", missed}});
-  }
+  const Result<size_t> moved = object_->resize_flows();
+  if (!moved) log_.warn(moved.error().message);
+  *kernel_maps_ = ebpf::KernelMaps(object_->map_fds());
   refresh_marks();
   attached_ = true;
   pins_.remove_older();

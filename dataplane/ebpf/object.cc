@@ -10,6 +10,7 @@
 #include <map>
 
 #include "base/text.h"
+#include "dataplane/ebpf/flow_maps.h"
 #include "net/fd.h"
 #include "skeletons/proxy.skel.h"
 
@@ -26,17 +27,23 @@ using Skeleton = std::unique_ptr<proxy_bpf, SkeletonDeleter>;
 
 bool is_internal(const bpf_map* map) { return std::strchr(bpf_map__name(map), '.') != nullptr; }
 
-// Sizes that options set. LRU maps spread their spare entries over the CPUs and need some.
+constexpr uint32_t least = 1024;  // LRU maps spread their spare entries over the CPUs
+
+// Maps whose entries mean the same in every layout, as long as their shape is the same: programs of
+// both share them, so that what one of them begins the other goes on with.
+bool is_timeless(std::string_view name) {
+  return name == "marks" || name == "reverse" || name == "fragments";
+}
+
+// Sizes that options set.
 uint32_t wanted_entries(const bpf_map* map, const EbpfOptions& options) {
   std::string_view name = bpf_map__name(map);
-  constexpr uint32_t least = 1024;
   if (name == "frontends") return std::max(options.max_services, 1u);
   if (name == "backends" || name == "members") return std::max(options.max_backends, 1u);
   if (name == "maglev") return std::max(options.max_maglev, 1u);
   if (name == "addresses") {  // a ClusterIP each, and the node's
     return std::min(options.max_services, UINT32_MAX - least) + least;
   }
-  if (name == "conntrack") return std::max(options.max_conntrack, least);
   return bpf_map__max_entries(map);
 }
 
@@ -97,6 +104,8 @@ struct Object::Impl {
   std::vector<std::pair<bpf_map*, net::Fd>> to_copy;  // pinned in another size
   std::string verifier_log = std::string(verifier_log_size, '\0');
   fl_marks* marks = nullptr;
+  net::Fd conntrack;
+  uint32_t max_conntrack = 0;
 
   ~Impl() {
     if (marks != nullptr) munmap(marks, sizeof *marks);
@@ -122,22 +131,40 @@ struct Object::Impl {
     return {};
   }
 
-  Result<void> reuse(bpf_map* map, const std::string& path, uint32_t entries) {
+  // What is pinned at `path`, or in a map of this name of an older layout. No descriptor: nothing.
+  static Result<net::Fd> pinned(const bpf_map* map, const Pins& pins) {
+    const std::string path = pins.map(bpf_map__name(map));
+    net::Fd own(bpf_obj_get(path.c_str()));
+    if (own) return own;
+    if (errno != ENOENT) {
+      return fail(cat("cannot open the pinned map ", path, ": ", std::strerror(errno)));
+    }
+    if (!is_timeless(bpf_map__name(map))) return net::Fd();
+    net::Fd older(bpf_obj_get(pins.older_map(bpf_map__name(map)).c_str()));
+    bpf_map_info info{};
+    uint32_t length = sizeof info;
+    if (!older || bpf_obj_get_info_by_fd(older.get(), &info, &length) != 0) return net::Fd();
+    return has_shape(map, info) ? std::move(older) : net::Fd();
+  }
+
+  static bool has_shape(const bpf_map* map, const bpf_map_info& info) {
+    return info.type == bpf_map__type(map) && info.key_size == bpf_map__key_size(map) &&
+           info.value_size == bpf_map__value_size(map) && info.map_flags == bpf_map__map_flags(map);
+  }
+
+  Result<void> reuse(bpf_map* map, const Pins& pins, uint32_t entries) {
+    const std::string path = pins.map(bpf_map__name(map));
     if (bpf_map__set_max_entries(map, entries) != 0) {
       return fail(cat("cannot size the map ", bpf_map__name(map), ": ", std::strerror(errno)));
     }
-    net::Fd held(bpf_obj_get(path.c_str()));
-    if (!held) {
-      if (errno == ENOENT) return {};
-      return fail(cat("cannot open the pinned map ", path, ": ", std::strerror(errno)));
-    }
+    FL_TRY(net::Fd held, pinned(map, pins));
+    if (!held) return {};
     bpf_map_info info{};
     uint32_t length = sizeof info;
     if (bpf_obj_get_info_by_fd(held.get(), &info, &length) != 0) {
       return fail(cat("cannot ask for the shape of ", path, ": ", std::strerror(errno)));
     }
-    if (info.type != bpf_map__type(map) || info.key_size != bpf_map__key_size(map) ||
-        info.value_size != bpf_map__value_size(map) || info.map_flags != bpf_map__map_flags(map)) {
+    if (!has_shape(map, info)) {
       return fail(cat("the pinned map ", path, " has another shape than this program's; ",
                       "remove what the other program left first"));
     }
@@ -168,8 +195,10 @@ struct Object::Impl {
     return map_marks();
   }
 
+  int fd_of(const char* name) const { return bpf_object__find_map_fd_by_name(skeleton->obj, name); }
+
   Result<void> map_marks() {
-    const int fd = bpf_object__find_map_fd_by_name(skeleton->obj, "marks");
+    const int fd = fd_of("marks");
     void* memory = mmap(nullptr, sizeof *marks, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (memory == MAP_FAILED) {
       return fail(cat("cannot map the marks map into memory: ", std::strerror(errno)));
@@ -194,9 +223,11 @@ Result<std::unique_ptr<Object>> Object::load(const Pins& pins, const EbpfOptions
   bpf_map* map = nullptr;
   bpf_object__for_each_map(map, object) {
     if (is_internal(map)) continue;
-    FL_TRY_VOID(impl->reuse(map, pins.map(bpf_map__name(map)), wanted_entries(map, options)));
+    FL_TRY_VOID(impl->reuse(map, pins, wanted_entries(map, options)));
   }
   FL_TRY_VOID(impl->load());
+  impl->max_conntrack = std::max(options.max_conntrack, least);
+  FL_TRY(impl->conntrack, open_conntrack(impl->fd_of("flows"), pins, impl->max_conntrack));
   bpf_object__for_each_map(map, object) {
     if (!is_internal(map)) FL_TRY_VOID(pin(bpf_map__fd(map), pins.map(bpf_map__name(map))));
   }
@@ -219,7 +250,14 @@ KernelMaps::Fds Object::map_fds() const {
 fl_marks& Object::marks() const { return *impl_->marks; }
 
 int Object::map_fd(const std::string& name) const {
-  return bpf_object__find_map_fd_by_name(impl_->skeleton->obj, name.c_str());
+  return name == "conntrack" ? impl_->conntrack.get() : impl_->fd_of(name.c_str());
+}
+
+Result<size_t> Object::resize_flows() {
+  const int flows = impl_->fd_of("flows");
+  FL_TRY(const size_t moved, resize_conntrack(flows, impl_->max_conntrack));
+  FL_TRY(impl_->conntrack, conntrack_in_use(flows));
+  return moved;
 }
 
 int Object::program_fd(const std::string& name) const {

@@ -33,9 +33,13 @@ class Object {
   Object& operator=(const Object&) = delete;
 
   KernelMaps::Fds map_fds() const;
-  int map_fd(const std::string& name) const;      // -1: no such map
+  int map_fd(const std::string& name) const;      // -1: no such map; "conntrack": that of now
   int program_fd(const std::string& name) const;  // -1: not loaded
   fl_marks& marks() const;                        // shared with the programs; new ones: everything
+  // Gives the conntrack map the size that the options want, and ends what an earlier run began.
+  // Programs that use another map than our `flows` must be gone. Its descriptor may be another one
+  // afterwards. Returns how many entries moved.
+  Result<size_t> resize_flows();
 
  private:
   struct Impl;

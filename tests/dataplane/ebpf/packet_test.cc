@@ -7,10 +7,12 @@
 //     0200...
 //
 // Steps of one file share the connection table. tests/packets/make.py writes the files. Each file
-// runs twice: with the question of bpf/shared/marks.h, and without.
+// runs three times: without the question of bpf/shared/marks.h, with it, and while its flows are on
+// their way into another map.
 #include <bpf/bpf.h>
 #include <linux/pkt_cls.h>
 
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -85,7 +87,26 @@ std::string verdict_name(uint32_t code) {
   }
 }
 
-class PacketTest : public testing::TestWithParam<std::tuple<std::string, bool>> {};
+enum class Variant { plain, marked, moving };
+
+std::string_view suffix(Variant variant) {
+  constexpr std::array<std::string_view, 3> names = {"", "_marked", "_moving"};
+  return names.at(static_cast<size_t>(variant));
+}
+
+// As between two steps of resize_conntrack(): the map in use is empty, and every flow so far is
+// still in the one before.
+void begin_move(Object& object) {
+  ASSERT_TRUE(object.resize_flows());  // ends the move before
+  const net::Fd fresh(bpf_map_create(BPF_MAP_TYPE_LRU_HASH, "conntrack", sizeof(fl_tuple),
+                                     sizeof(fl_nat), 4096, nullptr));
+  const int now = fresh.get(), before = object.map_fd("conntrack"), flows = object.map_fd("flows");
+  const uint32_t slots[] = {FL_FLOWS_BEFORE, FL_FLOWS_NOW};
+  ASSERT_EQ(bpf_map_update_elem(flows, &slots[0], &before, BPF_ANY), 0);
+  ASSERT_EQ(bpf_map_update_elem(flows, &slots[1], &now, BPF_ANY), 0);
+}
+
+class PacketTest : public testing::TestWithParam<std::tuple<std::string, Variant>> {};
 
 std::vector<std::string> packet_files() {
   std::vector<std::string> names;
@@ -100,7 +121,7 @@ std::vector<std::string> packet_files() {
 TEST_P(PacketTest, ComesOutAsTheFileSays) {
   REQUIRE_BPF();
   test::Lab lab;
-  const auto& [name, marked] = GetParam();
+  const auto& [name, variant] = GetParam();
   PacketFile file = read_packets(cat(FAIRLEAD_SOURCE_DIR "/tests/packets/", name, ".txt"));
   ASSERT_FALSE(file.steps.empty());
   Pins pins(lab.bpffs());
@@ -120,8 +141,9 @@ TEST_P(PacketTest, ComesOutAsTheFileSays) {
   ApplyReport report;
   node.apply(table.node, report);
   ASSERT_TRUE(report.ok());
-  ASSERT_EQ(marked ? marks.refresh(maps) : 0, 0);
+  ASSERT_EQ(variant == Variant::plain ? 0 : marks.refresh(maps), 0);
   for (const Step& step : file.steps) {
+    if (variant == Variant::moving) begin_move(**object);
     std::string in = from_hex(step.in), out(2048, '\0');
     LIBBPF_OPTS(bpf_test_run_opts, opts);
     opts.data_in = in.data();
@@ -142,12 +164,11 @@ TEST_P(PacketTest, ComesOutAsTheFileSays) {
   EXPECT_TRUE(pins.remove_all());
 }
 
-INSTANTIATE_TEST_SUITE_P(Files, PacketTest,
-                         testing::Combine(testing::ValuesIn(packet_files()), testing::Bool()),
-                         [](const auto& file) {
-                           return std::get<0>(file.param) +
-                                  (std::get<1>(file.param) ? "_marked" : "");
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Files, PacketTest,
+    testing::Combine(testing::ValuesIn(packet_files()),
+                     testing::Values(Variant::plain, Variant::marked, Variant::moving)),
+    [](const auto& file) { return cat(std::get<0>(file.param), suffix(std::get<1>(file.param))); });
 
 }  // namespace
 }  // namespace fairlead::dataplane::ebpf
