@@ -10,6 +10,7 @@
 #include "base/metrics.h"
 #include "dataplane/driver.h"
 #include "dataplane/ipvs/virtual_service.h"
+#include "net/conntrack.h"
 #include "net/event_loop.h"
 
 namespace fairlead::dataplane {
@@ -37,11 +38,12 @@ class Table;
 class Host;
 }  // namespace ipvs
 
-// The same over any kernel: fake ones in tests.
+// The same over any kernel: fake ones in tests. Without `conntrack` stale flows stay.
 struct IpvsDoors {
   std::unique_ptr<ipvs::Table> table;
   std::unique_ptr<ipvs::Host> host;
   std::unique_ptr<NftRunner> rules;
+  std::unique_ptr<net::Conntrack> conntrack = nullptr;
 };
 std::unique_ptr<Driver> make_ipvs_driver(IpvsOptions options, net::EventLoop& loop, const Log& log,
                                          Registry& registry, IpvsDoors doors);

@@ -1,5 +1,7 @@
 #include "dataplane/ipvs/rule_sync.h"
 
+#include <algorithm>
+
 #include "base/text.h"
 
 namespace fairlead::dataplane::ipvs {
@@ -16,12 +18,6 @@ void for_each_element(const Elements& elements, Visit visit) {
 }
 
 }  // namespace
-
-void RuleSync::set_node(const NodeConfig& node) {
-  RuleLayout layout(options_, node);
-  if (!layout_ || layout_->label() != layout.label()) replace_ = true;
-  layout_.emplace(std::move(layout));
-}
 
 void RuleSync::want(const std::string& set, const std::string& key, Value value) {
   stale_[set].try_emplace(key, wanted(set, key));
@@ -107,8 +103,11 @@ Result<void> RuleSync::load() {
   FL_TRY(auto table, runner_.read_table(options_.table));
   missing_ = !table;
   rule_differences_.clear();
+  refresh_.clear();
   if (table && layout_) rule_differences_ = layout_->differences(*table);
-  replace_ = missing_ || !layout_ || !rule_differences_.empty();
+  if (!rule_differences_.empty() && layout_->can_refresh(*table)) {
+    refresh_ = layout_->refresh(*table);
+  }
   nft::Comparison comparison(table ? *std::move(table) : NftTable());
   for_each_element(wanted_, [&](const auto& set, const auto& key, const auto& value) {
     comparison.want(set, key, value);
@@ -141,18 +140,20 @@ std::set<ServiceKey> RuleSync::own() const {
   return out;
 }
 
-Result<size_t> RuleSync::replace() {
+Result<size_t> RuleSync::replace(std::string_view reason) {
+  if (!reason.empty()) {
+    log_.warn("replacing the table", {{"table", options_.table}, {"reason", reason}});
+  }
   FL_TRY_VOID(runner_.run(layout_->replace(wanted_)));
   size_t size = 0;
   for_each_element(wanted_, [&](const auto&, const auto&, const auto&) { ++size; });
   // The keys of services that are to go stay ours until the next run of load().
-  replace_ = false;
   stale_.clear();
   return size;
 }
 
 template <class Now>
-Result<size_t> RuleSync::send(Now now) {
+Result<size_t> RuleSync::send(const std::string& first, Now now) {
   nft::ElementLists remove, add;
   std::vector<std::pair<Value*, Value>> sent;
   for (auto& [set, members] : stale_) {
@@ -165,19 +166,37 @@ Result<size_t> RuleSync::send(Now now) {
       sent.emplace_back(&from, std::move(to));
     }
   }
-  if (sent.empty()) return 0;
-  FL_TRY_VOID(runner_.run(layout_->change(remove, add)));
+  if (sent.empty() && first.empty()) return 0;
+  FL_TRY_VOID(runner_.run(first + layout_->change(remove, add)));
   for (auto& [from, to] : sent) *from = std::move(to);
-  return remove.size() + add.size();
+  const auto commands = static_cast<size_t>(std::count(first.begin(), first.end(), '\n'));
+  return commands + remove.size() + add.size();
 }
 
 Result<size_t> RuleSync::before() {
-  if (replace_) return replace();
-  return send([](const Value& from, const Value& to) { return to && (!from || !loosens(*to)); });
+  const auto tightens = [](const Value& from, const Value& to) {
+    return to && (!from || !loosens(*to));
+  };
+  std::string reason = join(rule_differences_, "; ");
+  Result<size_t> sent = 0;
+  if (missing_ || (!reason.empty() && refresh_.empty())) {
+    sent = replace(reason);
+  } else {
+    if (!reason.empty()) {
+      log_.warn("making the rules again", {{"table", options_.table}, {"reason", reason}});
+    }
+    sent = send(refresh_, tightens);
+    if (!sent && !refresh_.empty()) sent = replace(sent.error().message);
+  }
+  if (!sent) return sent;
+  missing_ = false;
+  rule_differences_.clear();
+  refresh_.clear();
+  return sent;
 }
 
 Result<size_t> RuleSync::after() {
-  const auto sent = send([](const Value&, const Value&) { return true; });
+  const auto sent = send("", [](const Value&, const Value&) { return true; });
   if (sent) stale_.clear();
   return sent;
 }
@@ -210,15 +229,11 @@ std::vector<std::string> RuleSync::lines(const ServiceKey& key) const {
 Result<void> RuleSync::remove_table() {
   FL_TRY_VOID(runner_.run(nft::remove_table_commands(options_.table)));
   stale_.clear();
-  replace_ = true;
   return {};
 }
 
 Result<void> RuleSync::remove_hooks() {
-  if (!layout_) return {};
-  FL_TRY_VOID(runner_.run(layout_->remove_hooks()));
-  replace_ = true;
-  return {};
+  return layout_ ? runner_.run(layout_->remove_hooks()) : Result<void>();
 }
 
 std::string RuleSync::dump() const {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/log.h"
 #include "dataplane/ipvs/rules.h"
 #include "dataplane/nftables/comparison.h"
 
@@ -14,10 +15,12 @@ namespace fairlead::dataplane::ipvs {
 
 class RuleSync {
  public:
-  RuleSync(RuleOptions options, NftRunner& runner)
-      : options_(std::move(options)), runner_(runner) {}
+  // `runner` and the log's sink outlive it.
+  RuleSync(RuleOptions options, NftRunner& runner, const Log& log)
+      : options_(std::move(options)), runner_(runner), log_(log) {}
 
-  void set_node(const NodeConfig& node);
+  // load() must follow.
+  void set_node(const NodeConfig& node) { layout_.emplace(options_, node); }
   void change_claim(const ServiceKey& key, const Claim* from, const Claim* to);
   void change_extras(const Extras* from, const Extras* to);
   void set_vip(const Ip& ip, bool there);
@@ -53,17 +56,20 @@ class RuleSync {
              bool more);
   Value wanted(const std::string& set, const std::string& key) const;
   Value held(const std::string& set, const std::string& key) const;
-  // `now` says of an element that differs whether it is sent.
+  // `now` says of an element that differs whether it is sent. `first` are commands in front.
   template <class Now>
-  Result<size_t> send(Now now);
-  Result<size_t> replace();
+  Result<size_t> send(const std::string& first, Now now);
+  Result<size_t> replace(std::string_view reason);
 
   const RuleOptions options_;
   NftRunner& runner_;
+  const Log log_;
   std::optional<RuleLayout> layout_;
-  bool replace_ = true;                        // the kernel's rules are not those of layout_
-  bool missing_ = true;                        // as load() saw it: there is no table
-  std::vector<std::string> rule_differences_;  // as load() saw them
+  // As load() saw it, until before() has put it right: there is no table; the rules are not those
+  // of layout_; what makes them so, where the sets may stay.
+  bool missing_ = true;
+  std::vector<std::string> rule_differences_;
+  std::string refresh_;
   Elements wanted_;
   // What the kernel holds of elements where that may differ from wanted_; of all others it does
   // not.

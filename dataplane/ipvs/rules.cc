@@ -223,6 +223,16 @@ std::string RuleLayout::replace(const Elements& elements) const {
              all.commands("add", table_));
 }
 
+bool RuleLayout::can_refresh(const NftTable& held) const {
+  return nft::keeps_sets(held, layout_version, base());
+}
+
+std::string RuleLayout::refresh(const NftTable& held) const {
+  const std::string rules = base() + chain(label_);
+  return cat("flush table inet ", table_, "\n", rules,
+             nft::delete_other_chains(held, rules, table_));
+}
+
 std::string RuleLayout::change(const nft::ElementLists& remove,
                                const nft::ElementLists& add) const {
   return remove.commands("delete", table_) + add.commands("add", table_);

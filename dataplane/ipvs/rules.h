@@ -51,6 +51,10 @@ class RuleLayout {
 
   // Commands for nft, one kernel transaction each. From nothing or another version:
   std::string replace(const Elements& elements) const;
+  // The rules again, in a table that has our sets: those and their elements stay, so that packets
+  // under way find what they look up.
+  bool can_refresh(const NftTable& held) const;
+  std::string refresh(const NftTable& held) const;
   std::string change(const nft::ElementLists& remove, const nft::ElementLists& add) const;
   // Without the chains that packets go through; the sets stay.
   std::string remove_hooks() const;

@@ -105,6 +105,16 @@ bool keeps_sets(const NftTable& held, int version, const std::string& commands) 
          set_differences(held, commands).empty();
 }
 
+std::string delete_other_chains(const NftTable& held, const std::string& commands,
+                                std::string_view table) {
+  const auto wanted = rules_in(commands);
+  std::string out;
+  for (const auto& [chain, count] : held.chains) {
+    if (!wanted.contains(chain)) append(out, cat("delete chain inet ", table, " ", chain, "\n"));
+  }
+  return out;
+}
+
 std::string hex(uint32_t value) {
   char digits[8];
   const auto end = std::to_chars(digits, digits + sizeof digits, value, 16).ptr;

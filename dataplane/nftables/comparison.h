@@ -47,6 +47,10 @@ bool keeps_sets(const NftTable& held, int version, const std::string& commands);
 std::vector<std::string> rule_differences(const NftTable& held, const std::string& label,
                                           const std::string& commands);
 
+// Commands that delete the chains which `commands` do not make. Their rules must be gone already.
+std::string delete_other_chains(const NftTable& held, const std::string& commands,
+                                std::string_view table);
+
 std::string hex(uint32_t value);  // "0x4000", as commands have marks
 
 // Removes the table, whether it is there or not.

@@ -99,12 +99,8 @@ void TableSync::refresh(const Desired& desired, const Layout& layout, NftTable k
   Transaction transaction(layout);
   chains_.clear();
   for (const auto& [key, users] : desired.chains()) transaction.need_chain(key, chains_);
-  const std::string rules = layout.refresh_commands() + transaction.commands();
-  std::string unused;
-  for (const auto& [chain, count] : kernel.chains) {
-    if (rules.find(cat("add chain inet ", table_, " ", chain, " ")) != rules.npos) continue;
-    append(unused, cat("delete chain inet ", table_, " ", chain, "\n"));
-  }
+  const std::string unused =
+      delete_other_chains(kernel, layout.refresh_commands() + transaction.commands(), table_);
   for (const auto& one : differences(desired, layout, std::move(kernel))) {
     if (layout.fixed_elements().contains(one.set)) continue;
     if (one.held) transaction.remove(one.set, one.key);

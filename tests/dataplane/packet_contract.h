@@ -14,6 +14,7 @@
 
 #include "dataplane/driver.h"
 #include "tests/dataplane/flow_lab.h"
+#include "tests/dataplane/udp_talk.h"
 
 namespace fairlead::dataplane {
 
@@ -24,7 +25,6 @@ struct PacketCase {
   std::function<std::unique_ptr<Driver>(net::EventLoop&, const Log&, Registry&)> make;
   Missing missing = {&why_no_namespaces};
   int changes = 60;                   // under load
-  bool replaces_at_once = true;       // other settings of the node, too, disturb no new connection
   bool guards_empty = true;           // source ranges hold, too, where there is no endpoint
   bool flows_need_no_service = true;  // open connections go on while their Service is gone
 };
@@ -198,6 +198,37 @@ TEST_P(PacketContract, OpenConnectionsOutliveChangesAndRestarts) {
   });
 }
 
+// One client with one source port: what the kernel remembers of its flow must not outlive what the
+// table says.
+TEST_P(PacketContract, DatagramsFollowTheirService) {
+  start(table_);
+  std::vector<std::unique_ptr<UdpTalk>> talks;
+  for (const std::string_view ip : {"10.96.0.9", "fd96::9"}) {
+    lab_->net().in("pod", [&] {
+      talks.push_back(std::make_unique<UdpTalk>(SocketAddress{*Ip::parse(ip), 80}));
+      EXPECT_EQ(talks.back()->ask(), "timeout");  // the flow leaves the node untranslated
+    });
+  }
+  const std::string local = flow_lab::local_slices(9), remote = flow_lab::remote_slices(9);
+  const std::pair<std::string, std::string> steps[] = {
+      {local, "local"},
+      {remote, "remote"},
+      {remote + local, "remote"},  // one more endpoint moves nobody
+      {"", "refused"},
+      {local, "local"},
+  };
+  NodeConfig node = table_.node;
+  for (const auto& [slices, answer] : steps) {
+    const std::string service = flow_lab::service(9, "sessionAffinity: None");
+    apply(FlowLab::table(cat(service, slices), node), {{"default", "s9"}});
+    for (const auto& talk : talks) EXPECT_EQ(talk->ask(), answer) << slices;
+  }
+  if (!can(GetParam().mode, Capability::unallocated_ips)) return;
+  node.service_cidrs = {*Cidr::parse("10.96.0.0/16"), *Cidr::parse("fd96::/112")};
+  apply(FlowLab::table({}, node), {{"default", "s9"}});
+  for (const auto& talk : talks) EXPECT_EQ(talk->ask(), "timeout");
+}
+
 TEST_P(PacketContract, NoNewConnectionFailsWhileTheTableChanges) {
   start(table_);
   std::atomic<bool> stop = false;
@@ -220,8 +251,7 @@ TEST_P(PacketContract, NoNewConnectionFailsWhileTheTableChanges) {
   backends.erase(backends.begin());
   for (int i = 0; i < GetParam().changes; ++i) {
     const ServiceTable& next = i % 2 == 0 ? other : table_;
-    if (i % 10 == 9 &&
-        GetParam().replaces_at_once) {  // other rules: everything is compared, and perhaps replaced
+    if (i % 10 == 9) {  // other rules: everything is compared, and the rules are made again
       ServiceTable renamed = next;
       renamed.node.local_pod_cidrs.push_back(*Cidr::parse(cat("10.77.", i, ".0/24")));
       apply(renamed, {}, true);

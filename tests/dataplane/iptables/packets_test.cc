@@ -4,7 +4,6 @@
 
 #include "dataplane/iptables/driver.h"
 #include "tests/dataplane/packet_contract.h"
-#include "tests/dataplane/udp_talk.h"
 
 namespace fairlead::dataplane {
 namespace {
@@ -111,41 +110,6 @@ TEST_P(IptablesPackets, OpenConnectionsOutliveRetirementAndCleanup) {
       shell(cat("! ", save, " | grep -q KUBE-"));
     }
   });
-}
-
-TEST_P(IptablesPackets, DatagramsMoveOnWhenTheirBackendHasLeft) {
-  start(table_);
-  for (const std::string_view vip : {"10.96.0.1", "fd96::1"}) {
-    std::unique_ptr<UdpTalk> talk;
-    lab_->net().in("pod",
-                   [&] { talk = std::make_unique<UdpTalk>(SocketAddress{*Ip::parse(vip), 80}); });
-    const std::string first = talk->ask();
-    for (int i = 0; i < 5; ++i) EXPECT_EQ(talk->ask(), first);
-    ServiceTable next = table_;
-    for (PortRule& rule : next.services.at({"default", "s1"}).ports) {
-      std::erase_if(rule.backends,
-                    [&](const Backend& one) { return one.local == (first == "local"); });
-    }
-    const std::set<api::ObjectKey> changed{{"default", "s1"}};
-    apply(next, changed);
-    EXPECT_EQ(talk->ask(), first == "local" ? "remote" : "local");
-    apply(table_, changed);
-  }
-}
-
-TEST_P(IptablesPackets, DatagramsThatAreOlderThanTheServiceFindIt) {
-  const SocketAddress to{*Ip::parse("10.96.0.1"), 80};
-  lab_->net().in("node", [] {
-    shell(
-        "nft 'add table ip seen; add chain ip seen c { type filter hook forward priority 0; }; "
-        "add rule ip seen c ct state new accept'");
-  });
-  std::unique_ptr<UdpTalk> talk;
-  lab_->net().in("pod", [&] { talk = std::make_unique<UdpTalk>(to); });
-  EXPECT_EQ(talk->ask(50), "timeout");
-  start(table_);
-  const std::string answer = talk->ask();
-  EXPECT_TRUE(answer == "local" || answer == "remote") << answer;
 }
 
 }  // namespace

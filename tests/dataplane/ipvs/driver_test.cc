@@ -15,8 +15,19 @@ using namespace ipvs;
 std::unique_ptr<ContractKernel> fake_kernel() { return std::make_unique<IpvsKernel>(false); }
 std::unique_ptr<ContractKernel> real_kernel() { return std::make_unique<IpvsKernel>(true); }
 
-const ContractCase on_fake{"Fake", fake_kernel, fake_kernel, {}, 1, 12, 5, 80};
-const ContractCase on_real{"Real", real_kernel, fake_kernel, missing_ipvs, 1, 12, 1, 30};
+const ContractCase on_fake{.name = "Fake",
+                           .make = fake_kernel,
+                           .make_fake = fake_kernel,
+                           .later_writes = 12,
+                           .seeds = 5,
+                           .steps = 80};
+const ContractCase on_real{.name = "Real",
+                           .make = real_kernel,
+                           .make_fake = fake_kernel,
+                           .missing = missing_ipvs,
+                           .later_writes = 12,
+                           .seeds = 1,
+                           .steps = 30};
 
 INSTANTIATE_TEST_SUITE_P(Kernels, DriverContract, testing::Values(on_fake, on_real), contract_name);
 INSTANTIATE_TEST_SUITE_P(Kernels, DriverFaults, testing::Values(on_fake), contract_name);
@@ -27,13 +38,6 @@ class IpvsDriver : public DriverContract {
   IpvsKernel& kernel() { return static_cast<IpvsKernel&>(*kernel_); }
 };
 INSTANTIATE_TEST_SUITE_P(Kernels, IpvsDriver, testing::Values(on_fake, on_real), contract_name);
-
-ServiceTable table_from(std::string_view yaml, const NodeConfig& node) {
-  api::SnapshotBuilder builder;
-  const auto put = put_yaml(builder, yaml);
-  EXPECT_TRUE(put) << put.error().message;
-  return compile(*builder.take().snapshot, node);
-}
 
 TEST_P(IpvsDriver, ASmallTableInFull) {
   const auto driver = start();
@@ -74,69 +78,32 @@ TEST_P(IpvsDriver, ServicesOfOthersAreLeftAlone) {
   EXPECT_EQ(driver->dump(), "-A -u 192.168.9.9:53 -s wlc\n");
 }
 
-constexpr std::string_view every_kind = R"(---
-apiVersion: v1
-kind: Service
-metadata: {namespace: default, name: web}
-spec:
-  type: LoadBalancer
-  clusterIP: 10.96.0.1
-  clusterIPs: [10.96.0.1, "fd96::1"]
-  externalIPs: [203.0.113.9]
-  sessionAffinity: ClientIP
-  sessionAffinityConfig: {clientIP: {timeoutSeconds: 600}}
-  loadBalancerSourceRanges: [10.0.0.0/8, 10.1.0.0/16, 192.168.1.1/32, "2001:db8::/32"]
-  healthCheckNodePort: 30999
-  externalTrafficPolicy: Local
-  ports:
-  - {name: t, port: 80, nodePort: 30080}
-  - {name: u, port: 80, nodePort: 30080, protocol: UDP}
-  - {name: s, port: 80, nodePort: 30080, protocol: SCTP}
-status: {loadBalancer: {ingress: [{ip: 198.51.100.7}]}}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {namespace: default, name: web-1, labels: {kubernetes.io/service-name: web}}
-addressType: IPv4
-ports:
-- {name: t, port: 8080}
-- {name: u, port: 8080, protocol: UDP}
-- {name: s, port: 8080, protocol: SCTP}
-endpoints: [{addresses: [10.2.0.2], nodeName: elsewhere}]
-)";
-
 TEST_P(IpvsDriver, EveryKindOfFrontendAndProtocolHasItsEntries) {
-  const NodeConfig node{"n", {Ip::v4(0xc0a80001)}, {*Cidr::parse("10.1.0.0/16")}};
-  const ServiceTable table = table_from(every_kind, node);
   const auto driver = start();
-  const ApplyReport report = driver->apply(table, {}, true);
-  ASSERT_TRUE(report.ok()) << join(report.errors, "\n");
+  ASSERT_TRUE(driver->apply(every_kind_table(), {}, true).ok());
   const std::string dump = driver->dump();
-  EXPECT_EQ(dump, expected(table));
   for (const std::string_view line : {
-           "-A -t 10.96.0.1:80 -s rr -p 600\n",
-           "-a --sctp-service 10.96.0.1:80 -r 10.2.0.2:8080 -m -w 1\n",
-           "-a -u 198.51.100.7:80 -r 10.2.0.2:8080 -m -w 1\n",
-           "-A -t [fd96::1]:80 -s rr -p 600\n",
-           "-a -t 192.168.0.1:30080 -r 10.2.0.2:8080 -m -w 1\n",
-           "address 198.51.100.7\n",
-           "address fd96::1\n",
+           "-A -t 10.96.0.1:80 -s rr -p 60\n",
+           "-a --sctp-service 10.96.0.1:99 -r 10.2.0.5:99 -m -w 1\n",
+           "-a -u 198.51.100.1:53 -r 10.1.0.5:53 -m -w 1\n",
+           "-A -t [fd96::1]:80 -s rr -p 60\n",
+           "-a -t 192.168.0.1:30080 -r 10.1.0.5:8080 -m -w 1\n",
+           "address 198.51.100.1\n",
+           "address 2001:db8:1::1\n",
            "filter4 10.96.0.1 . 6 . 80 : goto open\n",
-           "filter4 192.168.0.1 . 132 . 30080 : goto insiders\n",
-           "filter4 203.0.113.9 . 17 . 80 : goto insiders\n",
-           "filter6 fd96::1 . 6 . 80 : goto refuse\n",
+           "filter4 10.96.0.2 . 6 . 80 : goto refuse\n",
+           "filter6 2001:db8::80 . 17 . 53 : goto insiders\n",
            "masquerade4 192.168.0.1 . 6 . 30080 : goto masquerade-node\n",
-           "guarded4 198.51.100.7 . 6 . 80\n",
-           "allowed4 198.51.100.7 . 6 . 80 . 10.0.0.0/8\n",
-           "allowed4 198.51.100.7 . 17 . 80 . 192.168.1.1/32\n",
-           "health 30999\n",
+           "guarded4 198.51.100.1 . 6 . 80\n",
+           "allowed4 198.51.100.1 . 6 . 80 . 203.0.113.0/24\n",
+           "allowed4 198.51.100.1 . 17 . 53 . 198.18.0.9/32\n",
+           "allowed6 2001:db8:1::1 . 132 . 99 . 2001:db8:7::/64\n",
+           "health 32100\n",
        }) {
     EXPECT_NE(dump.find(line), dump.npos) << line << dump;
   }
   EXPECT_EQ(dump.find("address 192.168.0.1\n"), dump.npos);
-  EXPECT_EQ(dump.find("10.1.0.0/16"), dump.npos);  // inside 10.0.0.0/8
-  ASSERT_TRUE(driver->apply(table_from("", node), {}, true).ok());
-  EXPECT_EQ(driver->dump(), "");
+  EXPECT_EQ(dump.find("192.168.7.0/24"), dump.npos);  // inside 192.168.0.0/16
 }
 
 TEST_P(IpvsDriver, EverySchedulerIsTaken) {
@@ -163,6 +130,44 @@ TEST_P(IpvsDriver, EverySchedulerIsTaken) {
       kernel().make_driver({.scheduler = "best"})->start().error().message,
       "'best' is no IPVS scheduler: rr, wrr, lc, wlc, lblc, lblcr, sh, dh, sed, nq, mh, fo or "
       "ovf");
+}
+
+TEST_P(IpvsDriver, OtherSettingsMakeTheRulesAgainAndTheSetsStay) {
+  ServiceTable table = big_table(3, 2);
+  const auto driver = start();
+  ASSERT_TRUE(driver->apply(table, {}, true).ok());
+  for (const std::string_view cidr : {"10.7.0.0/16", "10.6.0.0/15", "fd01::/64"}) {
+    table.node.local_pod_cidrs = {*Cidr::parse(cidr)};
+    const ApplyReport report = driver->apply(table, {}, false);
+    EXPECT_TRUE(report.ok()) << join(report.errors, "\n");
+    EXPECT_GT(report.writes, 0u);
+    EXPECT_EQ(driver->dump(), expected(table));
+    EXPECT_EQ(driver->verify(false).value(), std::vector<Drift>());
+  }
+  // Rules that somebody took away come back.
+  ASSERT_TRUE(
+      kernel().rules().run("flush table inet fairlead-ipvs\n"
+                           "add chain inet fairlead-ipvs intruder\n"));
+  const auto drifts = driver->verify(true);
+  ASSERT_TRUE(drifts) << drifts.error().message;
+  EXPECT_GT(drifts->size(), 1u);
+  EXPECT_EQ(driver->verify(false).value(), std::vector<Drift>());
+  EXPECT_EQ(driver->dump(), expected(table));
+  // Packets under way look up what is there now: the sets must not be made anew.
+  EXPECT_NE(kernel().log().text().find("making the rules again"), std::string::npos);
+  EXPECT_EQ(kernel().log().text().find("replacing the table"), std::string::npos);
+}
+
+TEST_P(IpvsDriver, ATableOfOtherSetsIsReplaced) {
+  const ServiceTable table = big_table(3, 2);
+  ASSERT_TRUE(start()->apply(table, {}, true).ok());
+  ASSERT_TRUE(
+      kernel().rules().run("add set inet fairlead-ipvs intruder { type ipv4_addr; }\n"
+                           "add element inet fairlead-ipvs intruder { 10.0.0.1 }\n"));
+  const auto second = start();
+  EXPECT_TRUE(second->apply(table, {}, true).ok());
+  EXPECT_NE(kernel().log().text().find("replacing the table"), std::string::npos);
+  EXPECT_EQ(second->verify(false).value(), std::vector<Drift>());
 }
 
 TEST_P(IpvsDriver, EntriesOfAServiceAreThoseOfItsTools) {

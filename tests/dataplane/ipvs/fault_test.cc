@@ -33,6 +33,25 @@ TEST(IpvsFaults, EveryTransactionMayFail) {
   }
 }
 
+TEST(IpvsFaults, RulesThatAreNotTakenAgainAreReplacedWithTheirTable) {
+  IpvsKernel kernel(false);
+  const auto driver = kernel.make_driver();
+  ServiceTable table = big_table(3, 3);
+  ASSERT_TRUE(driver->apply(table, {}, true).ok());
+  table.node.masquerade_all = true;
+  kernel.fakes().rules->fail_next(1);
+  EXPECT_TRUE(driver->apply(table, {}, false).ok());
+  EXPECT_NE(kernel.log().text().find("replacing the table"), std::string::npos);
+  EXPECT_EQ(driver->dump(), expected(table));
+  EXPECT_TRUE(driver->verify(false)->empty());
+  // Both ways are tried by the next one, too.
+  table.node.masquerade_all = false;
+  kernel.fakes().rules->fail_next(2);
+  EXPECT_FALSE(driver->apply(table, {}, false).ok());
+  EXPECT_TRUE(driver->retry().ok());
+  EXPECT_TRUE(driver->verify(false)->empty());
+}
+
 struct Draining : testing::Test {
   void SetUp() override {
     driver = kernel.make_driver({.drain_interval = std::chrono::milliseconds(1)});

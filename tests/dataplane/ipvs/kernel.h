@@ -85,11 +85,12 @@ class IpvsKernel final : public ContractKernel {
   }
 
   std::unique_ptr<Driver> make_driver() override { return make_driver({}); }
-  std::unique_ptr<Driver> make_driver(IpvsOptions options) {
+  std::unique_ptr<Driver> make_driver(IpvsOptions options,
+                                      std::unique_ptr<net::Conntrack> conntrack = nullptr) {
     return make_ipvs_driver(
         std::move(options), loop_, Log(sink_), registry_,
         {std::make_unique<LentTable>(*table_), std::make_unique<LentHost>(*host_),
-         std::make_unique<LentRunner>(*rules_)});
+         std::make_unique<LentRunner>(*rules_), std::move(conntrack)});
   }
   std::vector<Damage> damages() override;
   std::vector<FailsOnce*> doors() override {
@@ -105,6 +106,8 @@ class IpvsKernel final : public ContractKernel {
   };
   const Fakes& fakes() const { return fakes_; }
   Table& table() { return *table_; }
+  NftRunner& rules() { return *rules_; }
+  Registry& registry() { return registry_; }
   net::EventLoop& loop() { return loop_; }
 
  private:

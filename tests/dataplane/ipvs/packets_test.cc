@@ -37,7 +37,7 @@ std::unique_ptr<Driver> make_driver(net::EventLoop& loop, const Log& log, Regist
   return make_ipvs_driver({.drain_interval = std::chrono::milliseconds(20)}, loop, log, registry);
 }
 
-const PacketCase in_ipvs{"Ipvs", Mode::ipvs, make_driver, missing_ipvs, 40, false};
+const PacketCase in_ipvs{"Ipvs", Mode::ipvs, make_driver, missing_ipvs, 40};
 INSTANTIATE_TEST_SUITE_P(Ipvs, PacketContract, testing::Values(in_ipvs), packet_case_name);
 
 // What is this mode's alone.

@@ -13,7 +13,6 @@
 #include "dataplane/nftables/driver.h"
 #include "dataplane/nftables/runner.h"
 #include "tests/dataplane/flow_lab.h"
-#include "tests/dataplane/udp_talk.h"
 
 namespace fairlead::dataplane {
 namespace {
@@ -184,39 +183,6 @@ TEST_F(NftFeatures, HairpinOfARemoteBackendWhenPodsCannotBeTold) {
   lab_->net().in("outside", [] {
     EXPECT_EQ(ask({}, {*Ip::parse("10.96.1.1"), 80}, Protocol::tcp, 2000), "outside 10.9.0.1");
   });
-}
-
-TEST_F(NftFeatures, DatagramsFollowTheirService) {
-  const SocketAddress to{*Ip::parse("10.96.1.1"), 80};
-  const api::ObjectKey key{"default", "s1"};
-  NodeConfig config = node();
-  config.service_cidrs = {*Cidr::parse("10.96.0.0/16")};
-  const auto table = [&](const std::string& slices) {
-    return compile_yaml(lb_service(1, "", slices), config);
-  };
-  ServiceTable none;
-  none.node = node();
-  start(none);
-  lab_->net().in("pod", [&] {
-    UdpTalk talk(to), other({*Ip::parse("10.3.0.2"), 8080});
-    EXPECT_EQ(other.ask(), "remote");
-    EXPECT_EQ(talk.ask(), "timeout");  // no Service yet: the flow leaves the node untranslated
-    start(table(flow_lab::local_slices(1)));
-    EXPECT_EQ(talk.ask(), "local");
-    apply(table(flow_lab::remote_slices(1)), {key});
-    EXPECT_EQ(talk.ask(), "remote");
-    apply(table(both_slices(1)), {key});
-    EXPECT_EQ(talk.ask(), "remote");  // one more backend moves nobody
-    apply(table(""), {key});
-    EXPECT_EQ(talk.ask(), "refused");
-    apply(table(flow_lab::local_slices(1)), {key});
-    EXPECT_EQ(talk.ask(), "local");
-    none.node = config;
-    apply(none, {key});
-    EXPECT_EQ(talk.ask(), "timeout");  // dropped
-    EXPECT_EQ(other.ask(), "remote");
-  });
-  EXPECT_GE(registry_.counter("fairlead_nftables_stale_flows_removed_total", "").value(), 4u);
 }
 
 // Another mode has taken over: what is open goes on, nothing new comes in, and the end is seen.
