@@ -163,37 +163,9 @@ TEST_P(NftDriver, OtherOwnersOfTablesAreTheFirstToAsk) {
   EXPECT_EQ(drifts(*driver, false), "");
 }
 
-constexpr std::string_view full_service = R"(
-apiVersion: v1
-kind: Service
-metadata: {namespace: default, name: web}
-spec:
-  type: LoadBalancer
-  sessionAffinity: ClientIP
-  externalTrafficPolicy: Local
-  loadBalancerSourceRanges: [10.0.0.0/8, 10.1.0.0/16, 192.168.0.0/24]
-  clusterIP: 10.96.0.1
-  ports: [{port: 80, nodePort: 30080}]
-status: {loadBalancer: {ingress: [{ip: 203.0.113.1}]}}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {namespace: default, name: web-1, labels: {kubernetes.io/service-name: web}}
-addressType: IPv4
-ports: [{port: 8080}]
-endpoints: [{addresses: ["10.1.0.5"], nodeName: node-a}, {addresses: ["10.2.0.5"], nodeName: node-b}]
-)";
-
-ServiceTable full_table() {
-  api::SnapshotBuilder builder;
-  EXPECT_TRUE(put_yaml(builder, full_service));
-  return compile(*builder.take().snapshot,
-                 {"node-a", {Ip::v4(0xc0a80001)}, {*Cidr::parse("10.1.0.0/16")}});
-}
-
 TEST_P(NftDriver, KernelEntriesAreTheElementsOfAService) {
   const auto driver = start();
-  ASSERT_TRUE(driver->apply(full_table(), {}, true).ok());
+  ASSERT_TRUE(driver->apply(every_kind_table(), {}, true).ok());
   const auto lines = driver->kernel_entries({"default", "web"});
   const auto has = [&](std::string_view start) {
     return std::any_of(lines.begin(), lines.end(),
@@ -201,29 +173,34 @@ TEST_P(NftDriver, KernelEntriesAreTheElementsOfAService) {
   };
   EXPECT_TRUE(
       has("element inet fairlead services4 { 10.96.0.1 . 6 . 80 : goto "
-          "internal-tcp4-2-sticky-10800-"));
+          "internal-tcp4-3-sticky-60-"));
   EXPECT_TRUE(
-      has("element inet fairlead outside4 { 203.0.113.1 . 6 . 80 : goto "
-          "guarded-outside-tcp4-1-sticky-10800-"));
+      has("element inet fairlead outside4 { 198.51.100.1 . 6 . 80 : goto "
+          "guarded-outside-tcp4-1-sticky-60-"));
   EXPECT_TRUE(
       has("element inet fairlead remember-outside4 { 192.168.0.1 . 6 . 30080 : goto "
-          "remember-tcp4-10800-"));
-  EXPECT_TRUE(has("element inet fairlead ranges4 { 203.0.113.1 . 6 . 80 . 203.0.113.1/32 }"));
-  EXPECT_FALSE(has("element inet fairlead ranges4 { 203.0.113.1 . 6 . 80 . 10.1.0.0/16 }"));
-  EXPECT_TRUE(has("element inet fairlead tcp-backends4 { 203.0.113.1 . 80 . 65536 : 10.1.0.5"));
+          "remember-tcp4-60-"));
+  EXPECT_TRUE(has("element inet fairlead ranges4 { 198.51.100.1 . 6 . 80 . 198.51.100.1/32 }"));
+  EXPECT_FALSE(has("element inet fairlead ranges4 { 198.51.100.1 . 6 . 80 . 192.168.7.0/24 }"));
+  EXPECT_TRUE(has("element inet fairlead tcp-backends4 { 198.51.100.1 . 80 . 65536 : 10.1.0.5"));
   EXPECT_TRUE(driver->kernel_entries({"default", "other"}).empty());
-  // Each of them is there.
-  const NftTable table = kernel().table();
-  size_t elements = 0;
-  for (const std::string_view set :
-       {"services4", "outside4", "remember4", "remember-outside4", "ranges4", "tcp-backends4"}) {
-    elements += table.sets.at(std::string(set)).size();
+  // Both Services together have all that the sets hold which they name, and each other's nothing.
+  std::map<std::string, std::set<std::string>> named;
+  for (const char* service : {"web", "empty"}) {
+    for (const std::string& line : driver->kernel_entries({"default", service})) {
+      const std::string set = line.substr(22, line.find(' ', 22) - 22);  // "element inet fairlead "
+      EXPECT_TRUE(named[set].insert(line).second) << line;
+    }
   }
-  EXPECT_EQ(lines.size(), elements);
+  const NftTable table = kernel().table();
+  EXPECT_EQ(named.size(), 15u);  // seven of each family, and remember-outside4
+  for (const auto& [set, elements] : named) {
+    EXPECT_EQ(elements.size(), table.sets.at(set).size()) << set;
+  }
 }
 
 TEST_P(NftDriver, ChainsOfARuleGoWithTheNextChange) {
-  ServiceTable table = full_table();
+  ServiceTable table = every_kind_table();
   const auto driver = start();
   ASSERT_TRUE(driver->apply(table, {}, true).ok());
   const auto sticky = [&] {
