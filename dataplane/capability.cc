@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/text.h"
+#include "dataplane/maglev.h"
 
 namespace fairlead::dataplane {
 namespace {
@@ -84,6 +85,11 @@ FlowResult served_by(Mode mode, FlowResult result) {
   return result;
 }
 
+bool fits_maglev(Mode mode, const PortRule& rule) {
+  return rule.algorithm != Algorithm::maglev || mode != Mode::ebpf ||
+         cluster_backends(rule).size() <= ebpf_maglev_places;
+}
+
 std::vector<std::string> lacking(Mode mode, const api::ObjectKey& key, const ServiceEntry& entry) {
   std::vector<std::string> out;
   for (const PortRule& rule : entry.ports) {
@@ -92,6 +98,11 @@ std::vector<std::string> lacking(Mode mode, const api::ObjectKey& key, const Ser
     if (rule.affinity_timeout_s != 0) need(out, mode, session_affinity, label);
     if (!rule.source_ranges.empty()) need(out, mode, source_ranges, label);
     if (rule.algorithm == Algorithm::maglev) need(out, mode, maglev, label);
+    if (!fits_maglev(mode, rule)) {
+      out.push_back(cat(label, ": Maglev in ebpf mode is for ", ebpf_maglev_places,
+                        " backends at most; one of ", cluster_backends(rule).size(),
+                        " is chosen at random"));
+    }
     if (rule.forwarding == Forwarding::dsr) need(out, mode, dsr, label);
     const bool local_policy =
         std::any_of(rule.frontends.begin(), rule.frontends.end(), [](const Frontend& frontend) {

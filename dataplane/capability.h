@@ -48,6 +48,9 @@ bool can(Mode mode, Capability capability);
 // What a mode makes of resolve()'s result: it masquerades where it can do no better.
 FlowResult served_by(Mode mode, FlowResult result);
 
+// False: the rule asks for Maglev, and has more backends than this mode's tables have places.
+bool fits_maglev(Mode mode, const PortRule& rule);
+
 // What these Services ask for and the mode lacks, a line each: "default/dns:sctp: no SCTP in eBPF
 // mode; ...". Empty for a Service that is served in full.
 std::vector<std::string> lacking(Mode mode, const api::ObjectKey& key, const ServiceEntry& entry);

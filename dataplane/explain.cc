@@ -54,9 +54,12 @@ Decision explain_topology(const api::UsableSet& usable, const NodeConfig& node) 
 Decision explain_choice(const PortRule& rule, std::optional<Mode> mode) {
   std::string_view why = "the default";
   if (rule.algorithm == Algorithm::maglev) {
-    why = mode && !can(*mode, Capability::maglev)
-              ? "annotation fairlead.io/algorithm: the mode lacks Maglev"
-              : "annotation fairlead.io/algorithm: by a hash of the flow";
+    why = "annotation fairlead.io/algorithm: by a hash of the flow";
+    if (mode && !can(*mode, Capability::maglev)) {
+      why = "annotation fairlead.io/algorithm: the mode lacks Maglev";
+    } else if (mode && !fits_maglev(*mode, rule)) {
+      why = "annotation fairlead.io/algorithm: too many endpoints for a table of this mode";
+    }
   }
   return {"choice", std::string(choice_name(rule, mode)), std::string(why)};
 }
@@ -119,7 +122,8 @@ ServiceExplanation explain_service(const api::Snapshot& snapshot, const ServiceT
 }
 
 std::string_view choice_name(const PortRule& rule, std::optional<Mode> mode) {
-  if (rule.algorithm == Algorithm::maglev && (!mode || can(*mode, Capability::maglev))) {
+  const bool hashed = !mode || (can(*mode, Capability::maglev) && fits_maglev(*mode, rule));
+  if (rule.algorithm == Algorithm::maglev && hashed) {
     return "Maglev";
   }
   if (mode == Mode::ipvs) return "by the IPVS scheduler";

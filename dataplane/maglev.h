@@ -10,6 +10,10 @@
 
 namespace fairlead::dataplane {
 
+// Places of a table of eBPF mode, and so the most backends that it can have. The size is part of
+// the contract between nodes.
+inline constexpr uint32_t ebpf_maglev_places = 2011;
+
 // Place -> index into `backends`. A function of the set of backends alone: their order, the node
 // and the time do not matter. Every backend has `size / n` places, or one more. When one of n goes,
 // its places, 1/n of all, go to the others, and few more change hands.

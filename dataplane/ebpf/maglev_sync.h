@@ -9,8 +9,11 @@
 #include "base/result.h"
 #include "bpf/shared/maglev.h"
 #include "dataplane/ebpf/maps.h"
+#include "dataplane/maglev.h"
 
 namespace fairlead::dataplane::ebpf {
+
+static_assert(FL_MAGLEV_SIZE == ebpf_maglev_places);
 
 // A list of this many backends has a table.
 inline bool has_table(size_t backends) { return backends != 0 && backends <= FL_MAGLEV_SIZE; }

@@ -61,6 +61,8 @@ TEST(Lacking, NamesWhatAServiceAsksForAndTheModeHasNot) {
   PortRule special = plain();
   special.algorithm = Algorithm::maglev;
   special.forwarding = Forwarding::dsr;
+  PortRule large = special;
+  large.backends.resize(2012);
   PortRule local = plain();
   local.frontends.push_back({FrontendKind::node_port, Ip::v4(0), 30080, true});
   struct Case {
@@ -72,6 +74,13 @@ TEST(Lacking, NamesWhatAServiceAsksForAndTheModeHasNot) {
       {Mode::ebpf, sctp, {"default/web:http: no SCTP in ebpf mode; these ports are not served"}},
       {Mode::nftables, sctp, {}},
       {Mode::ebpf, special, {}},
+      {Mode::ebpf,
+       large,
+       {"default/web:http: Maglev in ebpf mode is for 2011 backends at most; one of 2012 is chosen "
+        "at random"}},
+      {Mode::ipvs,
+       large,
+       {"default/web:http: no direct server return in ipvs mode; answers come back by NAT"}},
       {Mode::iptables,
        special,
        {"default/web:http: no Maglev in iptables mode; backends are chosen as without it",

@@ -210,6 +210,9 @@ TEST(Explain, TheChoiceIsWhatTheModeDoes) {
     EXPECT_EQ(choice_name(plain, mode), usual);
     EXPECT_EQ(choice_name(hashed, mode), asked);
   }
+  hashed.backends.resize(2012);
+  EXPECT_EQ(choice_name(hashed, Mode::ebpf), "random") << "its tables have 2,011 places";
+  EXPECT_EQ(choice_name(hashed, Mode::ipvs), "Maglev");
 }
 
 TEST(Explain, DestinationsAreParsed) {
