@@ -114,10 +114,6 @@ std::vector<Option<C>> node_options() {
       option("service-proxy-name", "NAME",
              "serve Services with this service-proxy-name label only (empty: those without)",
              &C::service_proxy_name),
-      option("ipvs-scheduler", "NAME", "ipvs mode: rr, wrr, lc, wlc, sh, mh, ...",
-             &C::ipvs_scheduler),
-      option("ipvs-strict-arp", "BOOL",
-             "ipvs mode: devices answer ARP for their own addresses only", &C::ipvs_strict_arp),
       option("sync-period", "TIME", "/healthz fails when an update waits twice as long",
              &C::sync_period),
       option("verify-interval", "TIME", "read the kernel back this often (0s: never)",
@@ -144,7 +140,7 @@ Option<C> iptables_variant() {
 std::vector<Option<C>> driver_options() {
   return {
       option("iptables-masquerade-bit", "N",
-             "bit of the packet mark that asks for masquerade, in iptables and nftables mode",
+             "bit of the packet mark that asks for masquerade, in iptables, nftables and ipvs mode",
              &C::masquerade_bit),
       option("conntrack-tcp-be-liberal", "BOOL",
              "segments out of the window pass: the sysctl, and no rule of iptables mode drops them",
@@ -153,6 +149,17 @@ std::vector<Option<C>> driver_options() {
       option("nftables-drop-invalid", "BOOL",
              "nftables mode: drop forwarded segments that connection tracking finds invalid",
              &C::nftables_drop_invalid),
+      option("ipvs-scheduler", "NAME", "ipvs mode: rr, wrr, lc, wlc, sh, mh, ...",
+             &C::ipvs_scheduler),
+      option("ipvs-strict-arp", "BOOL",
+             "ipvs mode: devices answer ARP for their own addresses only", &C::ipvs_strict_arp),
+      option("ipvs-tcp-timeout", "TIME",
+             "ipvs mode: how long a silent TCP connection is remembered (0s: as it is)",
+             &C::ipvs_tcp_timeout),
+      option("ipvs-tcp-fin-timeout", "TIME",
+             "ipvs mode: the same of one that is closing (0s: as it is)", &C::ipvs_tcp_fin_timeout),
+      option("ipvs-udp-timeout", "TIME", "ipvs mode: the same of a UDP flow (0s: as it is)",
+             &C::ipvs_udp_timeout),
       option("userspace-max-captured", "N",
              "userspace mode: addresses and ports of Services that it can hold",
              &C::userspace_max_captured),
@@ -173,6 +180,9 @@ std::vector<Option<C>> driver_options() {
       option("userspace-udp-timeout", "TIME",
              "userspace mode: a UDP flow ends when it was silent for so long",
              &C::userspace_udp_timeout),
+      option("userspace-drain", "TIME",
+             "userspace mode: that connections have to end when the agent stops",
+             &C::userspace_drain),
   };
 }
 

@@ -81,9 +81,12 @@ struct AgentConfig {
   unsigned userspace_connect_attempts = 4;
   Duration userspace_connect_timeout = std::chrono::seconds(3);
   Duration userspace_udp_timeout = std::chrono::seconds(60);
+  Duration userspace_drain = std::chrono::seconds(2);
 
   std::string ipvs_scheduler = "rr";
   bool ipvs_strict_arp = false;
+  // How long IPVS remembers a connection without packets; 0: as the kernel has it.
+  Duration ipvs_tcp_timeout{}, ipvs_tcp_fin_timeout{}, ipvs_udp_timeout{};
 
   Duration sync_period = std::chrono::seconds(30);  // /healthz fails when one update takes twice it
   Duration verify_interval = std::chrono::seconds(60);  // 0: never by itself

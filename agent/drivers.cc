@@ -21,6 +21,23 @@ dataplane::UserspaceOptions userspace_options(const AgentConfig& config) {
   options.limits.connect_attempts = config.userspace_connect_attempts;
   options.limits.connect_timeout = config.userspace_connect_timeout;
   options.limits.udp_idle = config.userspace_udp_timeout;
+  options.drain = config.userspace_drain;
+  return options;
+}
+
+// The kernel counts whole seconds, and takes none for no change.
+uint32_t whole_seconds(Duration time) {
+  return static_cast<uint32_t>(std::chrono::ceil<std::chrono::seconds>(time).count());
+}
+
+dataplane::IpvsOptions ipvs_options(const AgentConfig& config) {
+  dataplane::IpvsOptions options;
+  options.scheduler = config.ipvs_scheduler;
+  options.strict_arp = config.ipvs_strict_arp;
+  options.masquerade_mark = config.masquerade_bit.mark();
+  options.timeouts = {whole_seconds(config.ipvs_tcp_timeout),
+                      whole_seconds(config.ipvs_tcp_fin_timeout),
+                      whole_seconds(config.ipvs_udp_timeout)};
   return options;
 }
 
@@ -54,12 +71,9 @@ std::unique_ptr<dataplane::Driver> make_driver(Mode mode, const DriverParts& par
       options.tcp_be_liberal = parts.config.conntrack_tcp_be_liberal;
       return dataplane::make_iptables_driver(options, parts.loop, log, parts.registry);
     }
-    case Mode::ipvs: {
-      dataplane::IpvsOptions options;
-      options.scheduler = parts.config.ipvs_scheduler;
-      options.strict_arp = parts.config.ipvs_strict_arp;
-      return dataplane::make_ipvs_driver(options, parts.loop, log, parts.registry);
-    }
+    case Mode::ipvs:
+      return dataplane::make_ipvs_driver(ipvs_options(parts.config), parts.loop, log,
+                                         parts.registry);
     case Mode::userspace:
       return dataplane::make_userspace_driver(userspace_options(parts.config), log, parts.registry);
   }

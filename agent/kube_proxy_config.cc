@@ -128,6 +128,12 @@ json::value to_kube_proxy_config(const AgentConfig& config, std::string_view mod
                              {"syncPeriod", format_setting(config.sync_period)}};
   json::object iptables = section;
   iptables["localhostNodePorts"] = config.localhost_node_ports;
+  json::object ipvs{{"scheduler", config.ipvs_scheduler},
+                    {"strictARP", config.ipvs_strict_arp},
+                    {"syncPeriod", format_setting(config.sync_period)},
+                    {"tcpTimeout", format_setting(config.ipvs_tcp_timeout)},
+                    {"tcpFinTimeout", format_setting(config.ipvs_tcp_fin_timeout)},
+                    {"udpTimeout", format_setting(config.ipvs_udp_timeout)}};
   return {{"apiVersion", api_version},
           {"kind", kind},
           {"mode", mode},
@@ -140,6 +146,7 @@ json::value to_kube_proxy_config(const AgentConfig& config, std::string_view mod
           {"oomScoreAdj", config.oom_score_adj},
           {"conntrack", {{"tcpBeLiberal", config.conntrack_tcp_be_liberal}}},
           {"iptables", std::move(iptables)},
+          {"ipvs", std::move(ipvs)},
           {"nftables", section}};
 }
 

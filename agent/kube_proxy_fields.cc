@@ -221,9 +221,12 @@ const KubeProxyRow rows[] = {
     {{"ipvs.excludeCIDRs", moot, "virtual servers of others are never touched"}, nullptr},
     {{"ipvs.strictARP", honoured, "--ipvs-strict-arp"},
      FL_ASSIGN(config.ipvs_strict_arp, bool_of(value))},
-    {{"ipvs.tcpTimeout", refused, "set the time-outs with ipvsadm --set"}, nullptr},
-    {{"ipvs.tcpFinTimeout", refused, "set the time-outs with ipvsadm --set"}, nullptr},
-    {{"ipvs.udpTimeout", refused, "set the time-outs with ipvsadm --set"}, nullptr},
+    {{"ipvs.tcpTimeout", honoured, "--ipvs-tcp-timeout"},
+     FL_ASSIGN(config.ipvs_tcp_timeout, duration_of(value))},
+    {{"ipvs.tcpFinTimeout", honoured, "--ipvs-tcp-fin-timeout"},
+     FL_ASSIGN(config.ipvs_tcp_fin_timeout, duration_of(value))},
+    {{"ipvs.udpTimeout", honoured, "--ipvs-udp-timeout"},
+     FL_ASSIGN(config.ipvs_udp_timeout, duration_of(value))},
     {{"nftables.masqueradeBit", honoured, "--iptables-masquerade-bit, when mode is nftables"},
      FL_ASSIGN(nftables_masquerade_bit, mark_bit_of(value))},
     {{"nftables.masqueradeAll", honoured, "--masquerade-all, unless mode is iptables or ipvs"},
@@ -283,9 +286,6 @@ Result<void> choose_masquerade_bit(KubeProxyDraft& draft) {
   }
   const auto& chosen = draft.mode == "nftables" || (any && !iptables) ? nftables : iptables;
   if (!chosen) return {};
-  if (draft.mode == "ipvs" && *chosen != MarkBit{}) {
-    return fail("iptables.masqueradeBit: ipvs mode has bit 14");
-  }
   draft.config.masquerade_bit = *chosen;
   return {};
 }

@@ -151,6 +151,10 @@ TEST(KubeProxyConfig, FieldsBecomeSettings) {
       {"ipvs: {scheduler: wlc, strictARP: true, excludeCIDRs: [10.9.0.0/16]}\n", "ipvs-scheduler",
        "wlc"},
       {"ipvs: {strictARP: true}\n", "ipvs-strict-arp", "true"},
+      {"ipvs: {tcpTimeout: 15m0s, tcpFinTimeout: 2m}\n", "ipvs-tcp-timeout", "900s"},
+      {"ipvs: {tcpTimeout: 15m0s, tcpFinTimeout: 2m}\n", "ipvs-tcp-fin-timeout", "120s"},
+      {"mode: iptables\nipvs: {udpTimeout: 90s}\n", "ipvs-udp-timeout", "90s"},
+      {"mode: ipvs\niptables: {masqueradeBit: 15}\n", "iptables-masquerade-bit", "15"},
       {"iptables: {masqueradeBit: 0}\n", "iptables-masquerade-bit", "0"},
       {"nftables: {masqueradeBit: 15}\n", "iptables-masquerade-bit", "15"},
       {"mode: iptables\nnftables: {masqueradeBit: 15}\n", "iptables-masquerade-bit", "14"},
@@ -184,8 +188,6 @@ TEST(KubeProxyConfig, WhatCannotBeHonouredIsRefusedByNameAndLine) {
        "config.conf:3: mode: 'kernelspace' is not available: iptables, ipvs and nftables are"},
       {"iptables:\n  masqueradeBit: 32\n",
        "config.conf:4: iptables.masqueradeBit: expected a number of 0 to 31"},
-      {"mode: ipvs\niptables:\n  masqueradeBit: 15\n",
-       "config.conf: iptables.masqueradeBit: ipvs mode has bit 14"},
       {"iptables: {masqueradeBit: 15}\nnftables: {masqueradeBit: 14}\n",
        "config.conf: iptables.masqueradeBit and nftables.masqueradeBit differ: mode must say "
        "which"},
@@ -194,8 +196,9 @@ TEST(KubeProxyConfig, WhatCannotBeHonouredIsRefusedByNameAndLine) {
        "apart by ClusterCIDR or NodeCIDR"},
       {"detectLocalMode: ClusterCIDR\n",
        "config.conf: detectLocalMode: ClusterCIDR needs clusterCIDR"},
-      {"ipvs: {tcpTimeout: 900s}\n",
-       "config.conf:3: ipvs.tcpTimeout: is not available: set the time-outs with ipvsadm --set"},
+      {"ipvs: {tcpTimeout: 900}\n", "config.conf:3: ipvs.tcpTimeout: expected text"},
+      {"ipvs: {udpTimeout: -1s}\n",
+       "config.conf:3: ipvs.udpTimeout: '-1s' is not a duration such as 500ms, 30s or 1m30s"},
       {"winkernel:\n  enableDSR: true\n",
        "config.conf:3: winkernel: is not available: it is for Windows"},
       {"logging: {format: json}\n",
@@ -249,6 +252,15 @@ TEST(KubeProxyConfig, ConfigzIsAFileThatCanBeReadAgain) {
   EXPECT_EQ(again.proxy_mode, ProxyMode::iptables);
   EXPECT_EQ(again.local_pod_cidrs, config.local_pod_cidrs);
   EXPECT_EQ(again.localhost_node_ports, config.localhost_node_ports);
+  config = read(cat(head,
+                    "mode: ipvs\nipvs: {scheduler: wlc, strictARP: true, tcpTimeout: 61s, "
+                    "udpTimeout: 1m30s}\n"));
+  const AgentConfig ipvs = read(json::serialize(to_kube_proxy_config(config, "ipvs")));
+  EXPECT_EQ(ipvs.ipvs_scheduler, "wlc");
+  EXPECT_TRUE(ipvs.ipvs_strict_arp);
+  EXPECT_EQ(ipvs.ipvs_tcp_timeout, std::chrono::seconds(61));
+  EXPECT_EQ(ipvs.ipvs_tcp_fin_timeout, Duration{});
+  EXPECT_EQ(ipvs.ipvs_udp_timeout, std::chrono::seconds(90));
 }
 
 }  // namespace

@@ -44,11 +44,14 @@ slice 10.1.0.1 10.1.0.2
 
 /test/fairlead agent --manifests /tmp/manifests --node-name n --node-ips 192.0.2.1 --dns=false \
   --ingress=false --proxy-mode ipvs --ipvs-scheduler wlc --ipvs-strict-arp=true \
+  --ipvs-tcp-timeout 1m1s --ipvs-udp-timeout 30500ms --iptables-masquerade-bit 15 \
   --socket /tmp/agent.sock >/tmp/agent.log 2>&1 &
 soon shows "-A -t 10.96.0.1:80 -s wlc"
 soon shows "-a -t 192.0.2.1:30080 -r 10.1.0.2:8080 -m -w 1"
 ip addr show dev kube-ipvs0 | grep -q 10.96.0.1/32
 test "$(cat /proc/sys/net/ipv4/conf/all/arp_ignore)" = 1
+ipvsadm -L --timeout | grep -q ": 61 120 31"
+nft list table inet fairlead-ipvs | grep -q "mark set meta mark | 0x00008000"
 slice 10.1.0.2 10.1.0.3
 soon shows "-a -t 10.96.0.1:80 -r 10.1.0.3:8080 -m -w 1"
 soon shows_not "-a -t 10.96.0.1:80 -r 10.1.0.1:8080 -m -w 1"
