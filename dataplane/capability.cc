@@ -33,7 +33,7 @@ constexpr CapabilityRow rows[] = {
      "pods and the node get local endpoints too"},
     {silent_drop,
      "silent drops",
-     {false, true, true, true, false},
+     {false, true, true, true, true},
      "connections that are to be dropped fail at once"},
     {undefined_ports, "undefined ports rejected", {true, true, true, true, true}},
     {unallocated_ips,

@@ -1,4 +1,4 @@
-// What the sk_lookup program and the userspace mode share: which new flows go to the forwarder.
+// What the sk_lookup program and the userspace mode share: what becomes of new flows to Services.
 // Addresses are 16 bytes in network order, IPv4 as ::ffff:a.b.c.d. Nothing here is pinned.
 #pragma once
 
@@ -8,7 +8,7 @@
 #define static_assert _Static_assert
 #endif
 
-// captured: a dialled address, port and protocol -> enum fl_capture.
+// captured: a dialled address, port and protocol -> struct fl_capture.
 struct fl_capture_key {
   __u8 ip[16];
   __u16 port;     // host order
@@ -17,13 +17,42 @@ struct fl_capture_key {
 };
 static_assert(sizeof(struct fl_capture_key) == 20, "no padding");
 
-// What becomes of a new flow; the first two are also the slots of the map `sockets`.
-enum fl_capture { FL_CAPTURE_TCP = 0, FL_CAPTURE_UDP = 1, FL_CAPTURE_REFUSE = 2 };
+// Where a flow comes from, as far as traffic policies care.
+enum fl_source { FL_SOURCE_NODE, FL_SOURCE_POD, FL_SOURCE_OUTSIDE, FL_SOURCES };
 
-enum { FL_CAPTURE_SOCKETS = 2 };
+enum fl_verdict {
+  FL_VERDICT_CARRY,   // to the forwarder's socket
+  FL_VERDICT_REFUSE,  // as if nobody listened: RST, ICMP port unreachable
+  FL_VERDICT_DROP,    // to a socket that takes nothing and says nothing
+};
+
+struct fl_capture {
+  __u8 by_source[FL_SOURCES];  // enum fl_source -> enum fl_verdict
+  __u8 guarded;                // 1: sources that `admitted` does not have are dropped
+};
+static_assert(sizeof(struct fl_capture) == 4, "no padding");
+
+// admitted: who may dial a guarded address -> unused. A prefix: the bits of `to` and of the
+// network.
+struct fl_admitted {
+  __u32 bits;
+  struct fl_capture_key to;
+  __u8 from[16];
+};
+static_assert(sizeof(struct fl_admitted) == 40, "no padding");
 
 // vips: an address all of whose ports are ours -> unused.
 struct fl_capture_vip {
   __u8 ip[16];
 };
 static_assert(sizeof(struct fl_capture_vip) == 16, "no padding");
+
+// sources: a network -> enum fl_source, as __u32. Who is in none is outside.
+struct fl_source_prefix {
+  __u32 bits;
+  __u8 ip[16];
+};
+static_assert(sizeof(struct fl_source_prefix) == 20, "no padding");
+
+// The slots of the map `sockets`; those for UDP follow those for TCP.
+enum { FL_SOCKET_TCP, FL_SOCKET_UDP, FL_SOCKET_DROP_TCP, FL_SOCKET_DROP_UDP, FL_SOCKETS };

@@ -1,5 +1,8 @@
 #include "dataplane/userspace/driver.h"
 
+#include <algorithm>
+#include <thread>
+
 #include "base/text.h"
 #include "dataplane/capability.h"
 #include "dataplane/userspace/forwarder.h"
@@ -10,7 +13,15 @@
 namespace fairlead::dataplane {
 namespace {
 
-using userspace::FlowKey;
+constexpr Duration drain_poll = std::chrono::milliseconds(10);
+
+// VIPs that no Service has any more are among these.
+bool loses_vips(const userspace::Wanted& wanted, const std::set<userspace::CaptureKey>& touched) {
+  return std::any_of(touched.begin(), touched.end(), [&](const userspace::CaptureKey& key) {
+    const auto* vip = std::get_if<userspace::Vip>(&key);
+    return vip != nullptr && !wanted.vips().contains(vip->ip);
+  });
+}
 
 class UserspaceDriver final : public Driver {
  public:
@@ -25,7 +36,7 @@ class UserspaceDriver final : public Driver {
   ~UserspaceDriver() override {
     if (!forwarder_) return;
     stay();
-    if (const auto removed = remove_routes(); !removed) log_.warn(removed.error().message);
+    drain();
   }
 
   std::string_view mode() const override { return "userspace"; }
@@ -45,6 +56,10 @@ class UserspaceDriver final : public Driver {
  private:
   Result<void> open_routes();
   Result<void> remove_routes();
+  void restore(ApplyReport& report);
+  Result<std::vector<Drift>> differences();
+  void keep_addresses_in_use();
+  void drain();
   Result<void> attach() {
     return doors_.capture->attach(forwarder_->tcp_listener(), forwarder_->udp_socket());
   }
@@ -56,6 +71,7 @@ class UserspaceDriver final : public Driver {
   userspace::ForwardingMetrics metrics_;
   bool routes_open_ = false;
   bool retired_ = false;
+  bool cleaned_ = false;  // it had been started, and the next apply() starts it again
 
   std::shared_ptr<const NodeConfig> node_;  // of the last apply()
   userspace::Wanted wanted_;
@@ -82,14 +98,33 @@ Result<void> UserspaceDriver::remove_routes() {
   return result;
 }
 
+void UserspaceDriver::keep_addresses_in_use() {
+  std::set<Ip> in_use;
+  for (const userspace::ClientConnection& one : forwarder_->connections()) {
+    in_use.insert(one.dialled.ip);
+  }
+  kernel_.linger(wanted_, in_use);
+}
+
+// New connections wait meanwhile: their clients try again, and meet the next run.
+void UserspaceDriver::drain() {
+  if (!retired_) {
+    if (const auto deferred = doors_.capture->defer(); !deferred) {
+      log_.warn(deferred.error().message);
+    }
+  }
+  const RealClock clock;
+  const MonoTime limit = clock.now() + options_.drain;
+  size_t left = forwarder_->connections().size();
+  for (; left != 0 && clock.now() < limit; left = forwarder_->open_connections()) {
+    std::this_thread::sleep_for(drain_poll);
+  }
+  if (left != 0) log_.warn("connections end with the program", {{"connections", left}});
+}
+
 Result<void> UserspaceDriver::start() {
   FL_TRY_VOID(handover_.end());
   FL_TRY_VOID(open_routes());
-  FL_TRY(const auto left, doors_.routes->list());
-  if (!left.empty()) {
-    log_.info("removing the local addresses of an earlier run", {{"routes", left.size()}});
-    FL_TRY_VOID(remove_routes());
-  }
   FL_TRY(forwarder_, userspace::Forwarder::start(options_.limits, *doors_.clock, metrics_, log_));
   if (auto attached = attach(); !attached) {
     forwarder_.reset();
@@ -104,8 +139,12 @@ ApplyReport UserspaceDriver::apply(const ServiceTable& table,
   ApplyReport report;
   if (retired_) return report;
   if (!forwarder_) {
-    report.errors.push_back("userspace mode has not been started");
-    return report;
+    const Result<void> started =
+        cleaned_ ? start() : Result<void>(fail("userspace mode has not been started"));
+    if (!started) {
+      report.errors.push_back(started.error().message);
+      return report;
+    }
   }
   if (!node_ || *node_ != table.node) {
     node_ = std::make_shared<const NodeConfig>(table.node);
@@ -118,7 +157,8 @@ ApplyReport UserspaceDriver::apply(const ServiceTable& table,
   table_ = std::make_shared<const userspace::RoutingTable>(table_->with(node_, touched.routes));
   forwarder_->publish(table_);
   if (!full) {
-    kernel_.write(wanted_, touched.keys, touched.vips, report);
+    if (kernel_.lingers() || loses_vips(wanted_, touched.entries)) keep_addresses_in_use();
+    kernel_.write(wanted_, touched.entries, report);
     return report;
   }
   unread_ = true;
@@ -133,7 +173,7 @@ ApplyReport UserspaceDriver::retry() {
   if (!unread_ && !kernel_.pending()) return report;
   auto read = kernel_.read_addresses(*node_);
   if (read && !unread_) {
-    kernel_.write(wanted_, {}, {}, report);
+    kernel_.write(wanted_, {}, report);
     return report;
   }
   if (read) read = kernel_.read_kernel();
@@ -141,9 +181,19 @@ ApplyReport UserspaceDriver::retry() {
     report.errors.push_back(cat("cannot read the kernel: ", read.error().message));
     return report;
   }
-  unread_ = false;
-  kernel_.write_all(wanted_, report);
+  restore(report);
+  unread_ = !kernel_.attached() && !report.ok();
   return report;
+}
+
+// Everything, as the kernel has just been read.
+void UserspaceDriver::restore(ApplyReport& report) {
+  if (!kernel_.attached()) {
+    if (const auto attached = attach(); !attached)
+      report.errors.push_back(attached.error().message);
+  }
+  keep_addresses_in_use();
+  kernel_.write_all(wanted_, report);
 }
 
 std::string UserspaceDriver::dump() const {
@@ -151,41 +201,47 @@ std::string UserspaceDriver::dump() const {
   auto routes = routes_open_ ? doors_.routes->list() : Result<userspace::RouteSources>();
   if (!state) return cat("error: ", state.error().message, "\n");
   if (!routes) return cat("error: ", routes.error().message, "\n");
-  return to_text(*state, *routes);
+  return to_text(state->entries, *routes);
 }
 
 Result<void> UserspaceDriver::cleanup() {
   doors_.capture->detach();
+  cleaned_ = cleaned_ || forwarder_ != nullptr;
   forwarder_.reset();
   const auto ended = handover_.end();
   auto removed = remove_routes();
   const auto state = doors_.capture->read();
   if (!state) return std::unexpected(state.error());
-  for (const auto& [key, action] : state->captured) FL_TRY_VOID(doors_.capture->erase(key));
-  for (const Ip& ip : state->vips) FL_TRY_VOID(doors_.capture->erase_vip(ip));
+  for (const auto& [key, value] : state->entries) FL_TRY_VOID(doors_.capture->erase(key));
   node_.reset();
   retired_ = false;
   return removed ? ended : removed;
 }
 
-Result<std::vector<Drift>> UserspaceDriver::verify(bool repair) {
-  if (!forwarder_ || !node_) return fail("userspace mode has no table yet");
+Result<std::vector<Drift>> UserspaceDriver::differences() {
   FL_TRY_VOID(kernel_.read_addresses(*node_));
   FL_TRY_VOID(kernel_.read_kernel());
   auto drifts = kernel_.differences(wanted_);
-  FL_TRY(const auto state, doors_.capture->read());
-  if (!state.attached && !retired_) {
+  if (!kernel_.attached()) {
     drifts.insert(drifts.begin(), {"the sk_lookup program is not attached", "bpftool", false});
-    if (repair) drifts.front().repaired = attach().has_value();
   }
-  if (!repair || drifts.empty()) return drifts;
+  return drifts;
+}
+
+Result<std::vector<Drift>> UserspaceDriver::verify(bool repair) {
+  if (!forwarder_ || !node_) return fail("userspace mode has no table yet");
+  if (retired_) return std::vector<Drift>();
   ApplyReport report;
-  kernel_.write_all(wanted_, report);
-  std::set<std::string> left;
-  for (const Drift& drift : kernel_.differences(wanted_)) left.insert(drift.what);
+  if (repair && kernel_.lingers()) {
+    keep_addresses_in_use();
+    kernel_.write(wanted_, {}, report);
+  }
+  FL_TRY(auto drifts, differences());
+  if (!repair || drifts.empty()) return drifts;
+  restore(report);
+  FL_TRY(const auto left, differences());
   for (Drift& drift : drifts) {
-    if (drift.what.starts_with("the sk_lookup")) continue;
-    drift.repaired = !left.contains(drift.what);
+    drift.repaired = std::find(left.begin(), left.end(), drift) == left.end();
   }
   return drifts;
 }
@@ -194,10 +250,10 @@ std::vector<std::string> UserspaceDriver::kernel_entries(const api::ObjectKey& s
   std::vector<std::string> lines;
   const auto state = doors_.capture->read();
   if (!state) return {cat("error: ", state.error().message)};
-  for (const FlowKey& key : wanted_.keys_of(service)) {
-    const auto held = state->captured.find(key);
-    if (held == state->captured.end()) continue;
-    lines.push_back(cat("sk_lookup captured ", key.to_string(), " -> ", to_text(held->second)));
+  for (const userspace::CaptureKey& key : wanted_.keys_of(service)) {
+    const auto held = state->entries.find(key);
+    if (held == state->entries.end()) continue;
+    lines.push_back(cat("sk_lookup ", to_text(key, held->second)));
   }
   if (!routes_open_) return lines;
   const auto routes = doors_.routes->list();

@@ -13,30 +13,29 @@ class FakeCapture final : public Capture {
   Result<void> attach(int, int) override {
     if (!kernel_.attach_error.empty()) return fail(kernel_.attach_error);
     kernel_.capture.attached = true;
+    kernel_.deferring = false;
     return {};
   }
   void detach() override { kernel_.capture.attached = false; }
-  Result<void> set(const FlowKey& key, CaptureAction action) override {
-    FL_TRY_VOID(kernel_.write(cat("capture ", key.to_string())));
-    kernel_.capture.captured.insert_or_assign(key, action);
+  Result<void> defer() override {
+    FL_TRY_VOID(kernel_.capture_door.maybe_fail("no other socket"));
+    kernel_.deferring = true;
     return {};
   }
-  Result<void> erase(const FlowKey& key) override {
-    FL_TRY_VOID(kernel_.write(cat("end of ", key.to_string())));
-    kernel_.capture.captured.erase(key);
+  Result<void> set(const CaptureKey& key, const CaptureValue& value) override {
+    FL_TRY_VOID(kernel_.capture_door.maybe_fail(cat("refused: ", to_text(key))));
+    kernel_.capture.entries.insert_or_assign(key, value);
     return {};
   }
-  Result<void> add_vip(const Ip& ip) override {
-    FL_TRY_VOID(kernel_.write(cat("vip ", ip.to_string())));
-    kernel_.capture.vips.insert(ip);
+  Result<void> erase(const CaptureKey& key) override {
+    FL_TRY_VOID(kernel_.capture_door.maybe_fail(cat("cannot remove ", to_text(key))));
+    kernel_.capture.entries.erase(key);
     return {};
   }
-  Result<void> erase_vip(const Ip& ip) override {
-    FL_TRY_VOID(kernel_.write(cat("end of vip ", ip.to_string())));
-    kernel_.capture.vips.erase(ip);
-    return {};
+  Result<CaptureState> read() const override {
+    FL_TRY_VOID(kernel_.capture_door.maybe_fail("cannot read the maps"));
+    return kernel_.capture;
   }
-  Result<CaptureState> read() const override { return kernel_.capture; }
 
  private:
   FakeKernel& kernel_;
@@ -46,9 +45,9 @@ class FakeRoutes final : public LocalRoutes {
  public:
   explicit FakeRoutes(FakeKernel& kernel) : kernel_(kernel) {}
 
-  Result<void> open() override { return {}; }
+  Result<void> open() override { return kernel_.routes_door.maybe_fail("no netlink socket"); }
   Result<void> add(const Ip& ip, const std::optional<Ip>& source) override {
-    FL_TRY_VOID(kernel_.write(cat("route to ", ip.to_string())));
+    FL_TRY_VOID(kernel_.routes_door.maybe_fail(cat("no route to ", ip.to_string())));
     if (kernel_.routes.contains(ip)) return fail(cat(ip.to_string(), " is local already"));
     if (source && !kernel_.addresses.contains(*source)) {
       return fail(cat(source->to_string(), " is no address of this node"));
@@ -57,23 +56,24 @@ class FakeRoutes final : public LocalRoutes {
     return {};
   }
   Result<void> remove(const Ip& ip) override {
-    FL_TRY_VOID(kernel_.write(cat("end of the route to ", ip.to_string())));
+    FL_TRY_VOID(kernel_.routes_door.maybe_fail(cat("the route to ", ip.to_string(), " stays")));
     if (kernel_.routes.erase(ip) == 0) return fail(cat("no route to ", ip.to_string()));
     return {};
   }
-  Result<RouteSources> list() override { return kernel_.routes; }
-  Result<std::set<Ip>> addresses() override { return kernel_.addresses; }
+  Result<RouteSources> list() override {
+    FL_TRY_VOID(kernel_.routes_door.maybe_fail("cannot list the routes"));
+    return kernel_.routes;
+  }
+  Result<std::set<Ip>> addresses() override {
+    FL_TRY_VOID(kernel_.routes_door.maybe_fail("cannot list the addresses"));
+    return kernel_.addresses;
+  }
 
  private:
   FakeKernel& kernel_;
 };
 
 }  // namespace
-
-Result<void> FakeKernel::write(std::string_view what) {
-  if (++writes == fail_at) return fail(cat("this write was to fail: ", what));
-  return {};
-}
 
 std::unique_ptr<Capture> make_fake_capture(FakeKernel& kernel) {
   return std::make_unique<FakeCapture>(kernel);

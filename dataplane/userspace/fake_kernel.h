@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "dataplane/fails_once.h"
 #include "dataplane/userspace/capture.h"
 #include "dataplane/userspace/local_routes.h"
 
@@ -12,15 +13,16 @@ namespace fairlead::dataplane::userspace {
 
 // What several fakes, one run after the other, see as one kernel. Outlives them.
 struct FakeKernel {
+  struct Door : FailsOnce {
+    using FailsOnce::maybe_fail;
+  };
+
   CaptureState capture;
   RouteSources routes;
   std::set<Ip> addresses;
-  size_t writes = 0;
-  size_t fail_at = 0;        // the write with this number fails, counting from 1; 0: none
+  bool deferring = false;    // new TCP connections wait
   std::string attach_error;  // "": attach() works
-
-  // Counts one write and says whether it is the one to fail.
-  Result<void> write(std::string_view what);
+  Door capture_door, routes_door;
 };
 
 std::unique_ptr<Capture> make_fake_capture(FakeKernel& kernel);  // its state ends with it

@@ -79,7 +79,11 @@ Forwarder::~Forwarder() {
 }
 
 size_t Forwarder::flows() const {
-  return static_cast<size_t>(metrics_.connections.value() + metrics_.udp_flows.value());
+  return open_connections() + static_cast<size_t>(metrics_.udp_flows.value());
+}
+
+size_t Forwarder::open_connections() const {
+  return static_cast<size_t>(metrics_.connections.value());
 }
 
 std::vector<ClientConnection> Forwarder::connections() {

@@ -30,8 +30,9 @@ class Forwarder {
 
   // Thread-safe. New flows follow the table from now on.
   void publish(std::shared_ptr<const RoutingTable> table) { table_.store(std::move(table)); }
-  // Flows under way, TCP and UDP. Thread-safe.
+  // Flows under way, TCP and UDP; TCP alone. Thread-safe.
   size_t flows() const;
+  size_t open_connections() const;
   // The TCP connections under way, as the forwarding thread answers: the caller waits for it.
   std::vector<ClientConnection> connections();
 

@@ -2,9 +2,9 @@
 // differs. What fails stays pending.
 #pragma once
 
+#include <functional>
 #include <set>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "dataplane/driver.h"
@@ -25,12 +25,17 @@ class KernelSync {
   Result<void> read_kernel();
 
   // Writes what differs of these, and of what is pending.
-  void write(const Wanted& wanted, const std::set<FlowKey>& keys, const std::set<Ip>& vips,
-             ApplyReport& report);
+  void write(const Wanted& wanted, std::set<CaptureKey> keys, ApplyReport& report);
   // Everything that is wanted or held.
   void write_all(const Wanted& wanted, ApplyReport& report);
 
-  bool pending() const { return !pending_keys_.empty() || !pending_vips_.empty(); }
+  bool attached() const { return attached_; }  // as read last
+  bool pending() const { return !pending_.empty(); }
+
+  // VIPs of no Service stay local while connections use them. To be told before write() when VIPs
+  // go, and as long as some linger.
+  void linger(const Wanted& wanted, const std::set<Ip>& in_use);
+  bool lingers() const { return !lingering_.empty(); }
 
   // What the kernel lacks or has too much, as read last.
   std::vector<Drift> differences(const Wanted& wanted) const;
@@ -43,29 +48,29 @@ class KernelSync {
   std::optional<WantedRoute> route_for(const Wanted& wanted, const Ip& ip) const;
 
  private:
-  // One of the four kinds of difference between `wanted` and what is held.
+  std::set<Ip> wanted_routes(const Wanted& wanted) const;
+  std::optional<CaptureValue> value_for(const Wanted& wanted, const CaptureKey& key) const;
   void drop_route(const Wanted& wanted, const Ip& ip, ApplyReport& report);
-  void write_key(const Wanted& wanted, const FlowKey& key, ApplyReport& report);
-  void write_vip(const Wanted& wanted, const Ip& ip, ApplyReport& report);
+  void write_entry(const CaptureKey& key, const std::optional<CaptureValue>& want,
+                   ApplyReport& report);
   void add_route(const Wanted& wanted, const Ip& ip, ApplyReport& report);
-  bool note(const Result<void>& result, ApplyReport& report);
+  bool note(const CaptureKey& key, const Result<void>& result, ApplyReport& report);
+  void add_route_differences(const Wanted& wanted, std::vector<Drift>& drifts) const;
 
   Capture& capture_;
   LocalRoutes& routes_;
   std::set<Ip> addresses_;               // this node's
   std::optional<Ip> source4_, source6_;  // of its own connections to VIPs
 
-  std::unordered_map<FlowKey, CaptureAction, FlowKeyHash> held_keys_;
-  std::set<Ip> held_vips_;
+  bool attached_ = false;
+  CaptureEntries held_;
   RouteSources held_routes_;
-  std::set<FlowKey> pending_keys_;
-  std::set<Ip> pending_vips_;  // the guard or the route
+  std::set<Ip> lingering_;
+  std::set<CaptureKey> pending_;  // a VIP: its entry or its route
 };
 
-// "captured 10.96.0.1:80/TCP -> tcp", "vip 10.96.0.1", "local 10.96.0.1 src 10.9.0.1": one line
-// each, sorted by kind.
-std::string to_text(const CaptureState& capture, const RouteSources& routes);
-std::string to_text(CaptureAction action);
+// A line for each entry and each route, "local 10.96.0.1 src 10.9.0.1": sorted by kind.
+std::string to_text(const CaptureEntries& entries, const RouteSources& routes);
 std::string route_text(const Ip& ip, const std::optional<Ip>& source);
 
 }  // namespace fairlead::dataplane::userspace

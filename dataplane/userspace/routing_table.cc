@@ -1,6 +1,7 @@
 #include "dataplane/userspace/routing_table.h"
 
 #include <algorithm>
+#include <unordered_map>
 
 #include "base/text.h"
 #include "dataplane/flow.h"
@@ -28,7 +29,9 @@ std::string FlowKey::to_string() const {
 
 size_t FlowKeyHash::operator()(const FlowKey& key) const noexcept {
   const size_t more = static_cast<size_t>(key.to.port) << 8 | static_cast<size_t>(key.protocol);
-  return (std::hash<Ip>()(key.to.ip) ^ more) * 0x9e3779b97f4a7c15 >> 7;
+  // The low bits have something of every bit: they alone choose the leaf.
+  const uint64_t mixed = (std::hash<Ip>()(key.to.ip) ^ more) * 0x9e3779b97f4a7c15;
+  return mixed ^ mixed >> 32;
 }
 
 Rows rows_of(const NodeConfig& node, const api::ObjectKey& service, const ServiceEntry& entry) {
@@ -52,40 +55,54 @@ Rows rows_of(const NodeConfig& node, const api::ObjectKey& service, const Servic
   return rows;
 }
 
-RoutingTable::RoutingTable() : node_(std::make_shared<const NodeConfig>()) {
-  shards_.fill(std::make_shared<const Shard>());
-}
+RoutingTable::RoutingTable() : node_(std::make_shared<const NodeConfig>()) {}
 
 RoutingTable RoutingTable::with(std::shared_ptr<const NodeConfig> node,
                                 const Changes& changes) const {
   RoutingTable next = *this;
   next.node_ = std::move(node);
-  std::array<std::shared_ptr<Shard>, shard_count> copies;
+  // Of the next table alone: these may be written to.
+  std::array<std::shared_ptr<Branch>, fanout> branches;
+  std::unordered_map<size_t, Leaf*> leaves;
   for (const auto& [key, route] : changes) {
-    const size_t shard = shard_of(key);
-    auto& copy = copies[shard];
-    if (!copy) {
-      copy = std::make_shared<Shard>(*shards_[shard]);
-      next.shards_[shard] = copy;
+    const size_t hash = FlowKeyHash()(key) % (fanout * fanout);
+    auto& branch = branches[hash / fanout];
+    if (!branch) {
+      auto& shared = next.branches_[hash / fanout];
+      branch = shared ? std::make_shared<Branch>(*shared) : std::make_shared<Branch>();
+      shared = branch;
     }
-    if (route) {
-      copy->insert_or_assign(key, *route);
-    } else {
-      copy->erase(key);
+    Leaf*& leaf = leaves[hash];
+    if (leaf == nullptr) {
+      auto& shared = (*branch)[hash % fanout];
+      auto copy = shared ? std::make_shared<Leaf>(*shared) : std::make_shared<Leaf>();
+      leaf = copy.get();
+      shared = std::move(copy);
     }
+    std::erase_if(*leaf, [&](const auto& row) { return row.first == key; });
+    if (route) leaf->emplace_back(key, *route);
   }
   return next;
 }
 
 const Route* RoutingTable::find(const FlowKey& key) const {
-  const Shard& shard = *shards_[shard_of(key)];
-  const auto found = shard.find(key);
-  return found == shard.end() ? nullptr : &found->second;
+  const size_t hash = FlowKeyHash()(key) % (fanout * fanout);
+  const auto& branch = branches_[hash / fanout];
+  if (!branch || !(*branch)[hash % fanout]) return nullptr;
+  for (const auto& [held, route] : *(*branch)[hash % fanout]) {
+    if (held == key) return &route;
+  }
+  return nullptr;
 }
 
 Rows RoutingTable::rows() const {
   Rows rows;
-  for (const auto& shard : shards_) rows.insert(rows.end(), shard->begin(), shard->end());
+  for (const auto& branch : branches_) {
+    if (!branch) continue;
+    for (const auto& leaf : *branch) {
+      if (leaf) rows.insert(rows.end(), leaf->begin(), leaf->end());
+    }
+  }
   std::sort(rows.begin(), rows.end(),
             [](const auto& a, const auto& b) { return a.first < b.first; });
   return rows;

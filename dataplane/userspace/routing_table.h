@@ -1,6 +1,6 @@
 // RoutingTable: where new flows go, by what their client dialled. A value that never changes once
-// it is made, so that the thread that forwards reads it without a lock; making the next one from it
-// costs as much as the change.
+// it is made, so that the thread that forwards reads it without a lock; the next one shares with it
+// all but what the change touches.
 #pragma once
 
 #include <array>
@@ -8,7 +8,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -60,12 +59,13 @@ class RoutingTable {
   Rows rows() const;  // sorted
 
  private:
-  static constexpr size_t shard_count = 256;
-  using Shard = std::unordered_map<FlowKey, Route, FlowKeyHash>;
-  static size_t shard_of(const FlowKey& key) { return FlowKeyHash()(key) % shard_count; }
+  // By the key's hash: branches of leaves of a few rows each. Where nothing is there is none.
+  static constexpr size_t fanout = 64;
+  using Leaf = Rows;
+  using Branch = std::array<std::shared_ptr<const Leaf>, fanout>;
 
   std::shared_ptr<const NodeConfig> node_;
-  std::array<std::shared_ptr<const Shard>, shard_count> shards_;
+  std::array<std::shared_ptr<const Branch>, fanout> branches_;
 };
 
 // Who may serve a new flow. Views into the table.

@@ -1,5 +1,6 @@
 #include "dataplane/userspace/sockets.h"
 
+#include <linux/filter.h>
 #include <linux/in6.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -62,13 +63,9 @@ Result<net::Fd> open_captured_tcp() {
   // Accepted sockets inherit these. They have the port that was dialled, also while they wait in
   // TIME_WAIT: without SO_REUSEADDR nobody on this node could bind it. A client that vanished
   // without a word is noticed.
-  const int idle_s = 60, interval_s = 15, probes = 4;
   set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
   set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  set(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle_s);
-  set(fd, IPPROTO_TCP, TCP_KEEPINTVL, interval_s);
-  set(fd, IPPROTO_TCP, TCP_KEEPCNT, probes);
+  probe_silence(fd);
   if (::listen(fd.get(), backlog) != 0) {
     return fail(cat("cannot listen for captured connections: ", net::errno_text(errno)));
   }
@@ -80,6 +77,17 @@ Result<net::Fd> open_captured_udp() {
   set(fd, IPPROTO_IP, IP_RECVORIGDSTADDR, 1);
   set(fd, IPPROTO_IPV6, IPV6_RECVORIGDSTADDR, 1);
   set(fd, SOL_SOCKET, SO_RCVBUF, 4 << 20);  // cut to net.core.rmem_max
+  return fd;
+}
+
+Result<net::Fd> open_dropping(int type) {
+  FL_TRY(net::Fd fd, open_captured(type));
+  sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);  // so many bytes of each packet pass
+  const sock_fprog program{1, &nothing};
+  if (::setsockopt(fd.get(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) != 0 ||
+      (type == SOCK_STREAM && ::listen(fd.get(), 1) != 0)) {
+    return fail(cat("cannot make a socket that drops: ", net::errno_text(errno)));
+  }
   return fd;
 }
 
@@ -95,6 +103,25 @@ Result<net::Fd> connect_udp(const SocketAddress& backend) {
     return fail_errno("cannot connect to", backend);
   }
   return fd;
+}
+
+Result<net::Fd> connect_tcp(const SocketAddress& backend) {
+  const net::RawAddress raw = net::to_raw(backend);
+  net::Fd fd(::socket(raw.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd) return fail_errno("cannot open a socket for", backend);
+  set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  if (::connect(fd.get(), raw.get(), raw.size) != 0 && errno != EINPROGRESS) {
+    return fail_errno("cannot connect to", backend);
+  }
+  return fd;
+}
+
+void probe_silence(const net::Fd& tcp) {
+  const int idle_s = 60, interval_s = 15, probes = 4;
+  set(tcp, SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(tcp, IPPROTO_TCP, TCP_KEEPIDLE, idle_s);
+  set(tcp, IPPROTO_TCP, TCP_KEEPINTVL, interval_s);
+  set(tcp, IPPROTO_TCP, TCP_KEEPCNT, probes);
 }
 
 SocketAddress dialled_address(const msghdr& message) {

@@ -17,11 +17,19 @@ namespace fairlead::dataplane::userspace {
 Result<net::Fd> open_captured_tcp();
 Result<net::Fd> open_captured_udp();  // also says to which address each datagram was sent
 
+// The same, but what the kernel gives to it is gone without a word: a SYN gets neither an answer
+// nor RST.
+Result<net::Fd> open_dropping(int type);
+
 // Sends answers from the address that a client dialled. Several may have one address; none of them
 // ever receives anything there, because the capture comes first. A server of another user, or
 // without SO_REUSEPORT, that has the port on every address stands in the way.
 Result<net::Fd> open_answering_udp(const SocketAddress& dialled);
 Result<net::Fd> connect_udp(const SocketAddress& backend);
+Result<net::Fd> connect_tcp(const SocketAddress& backend);  // begun: writable says that it is over
+
+// From now on a peer that vanished without a word is noticed, in two minutes.
+void probe_silence(const net::Fd& tcp);
 
 // The address that a datagram was sent to, out of its control messages (ip(7), IP_RECVORIGDSTADDR;
 // IPV6_RECVORIGDSTADDR). Port 0 when it is not there.

@@ -30,20 +30,21 @@ class Stream {
  public:
   enum class Outcome { ok, failed };
 
-  // Moves what can be moved now. What was read and cannot be written stays in the pipe, and nothing
-  // more is read: that is the backpressure. The end of `from` is passed on as shutdown(SHUT_WR).
-  Outcome pump(int from, int to, PipePool& pipes) { return move(from, to, pipes, true); }
+  // Moves what is there now, or a good part of it. What was read and cannot be written stays in the
+  // pipe, and nothing more is read: that is the backpressure.
+  Outcome pump(int from, int to, PipePool& pipes);
 
   // `from` has been reset: what came before that is passed on, and no end.
-  void rescue(int from, int to, PipePool& pipes) { move(from, to, pipes, false); }
+  void rescue(int from, int to, PipePool& pipes);
 
   bool wants_read() const { return held_ == 0 && !ended_; }
   bool wants_write() const { return held_ != 0; }
-  bool ended() const { return ended_; }  // and `to` has been told
+  bool ended() const { return ended_; }  // `from` has said all, and all was passed on
   uint64_t bytes() const { return bytes_; }
 
  private:
-  Outcome move(int from, int to, PipePool& pipes, bool pass_end);
+  enum class Moved { all, some, nothing, failed };
+  Moved move(int from, int to, PipePool& pipes);
 
   Pipe pipe_;  // none, or with bytes in it
   size_t held_ = 0;

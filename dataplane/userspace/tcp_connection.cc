@@ -11,6 +11,8 @@
 namespace fairlead::dataplane::userspace {
 namespace {
 
+constexpr Duration probes_begin = std::chrono::seconds(10);
+
 int pending_error(const net::Fd& fd) {
   int error = 0;
   socklen_t size = sizeof error;
@@ -31,8 +33,6 @@ TcpConnection::~TcpConnection() {
 
 void TcpConnection::begin(std::function<void()> over) {
   over_ = std::move(over);
-  // Until the backend answers, the client may only go away.
-  watch_client(0);
   choice_ = with_.balancer.choose(*start_.rule, start_.backends, start_.from.client.ip);
   try_backend();
 }
@@ -42,7 +42,7 @@ void TcpConnection::try_backend() {
   while (attempts_ < most) {
     ++attempts_;
     const Backend& backend = start_.backends[choice_];
-    auto fd = net::start_connect({backend.ip, backend.port});
+    auto fd = connect_tcp({backend.ip, backend.port});
     if (!fd) {
       with_.metrics.connect_failures.add();
       choice_ = (choice_ + 1) % start_.backends.size();
@@ -65,17 +65,17 @@ void TcpConnection::next_backend() {
   try_backend();
 }
 
-void TcpConnection::connected() {
-  deadline_.reset();
+void TcpConnection::connected(bool back) {
+  // Most are over by then.
+  deadline_ = with_.loop.after(probes_begin, [this] { probe_silence(backend_); });
   open_ = true;
   if (attempts_ > 1) {
     with_.balancer.remember(*start_.rule, start_.from.client.ip, start_.backends[choice_]);
   }
-  pump(true, true);
+  pump(true, back);
 }
 
 void TcpConnection::client_ready(uint32_t events) {
-  if (!open_ && (events & (EPOLLERR | EPOLLHUP)) != 0) return abort();
   if ((events & EPOLLERR) != 0) {
     forth_.rescue(start_.client.get(), backend_.get(), pipes_);
     return abort();
@@ -86,8 +86,9 @@ void TcpConnection::client_ready(uint32_t events) {
 
 void TcpConnection::backend_ready(uint32_t events) {
   if (!open_) {
-    const int error = pending_error(backend_);
-    if (error == 0) return connected();
+    const bool in_doubt = (events & (EPOLLERR | EPOLLHUP)) != 0;
+    const int error = in_doubt ? pending_error(backend_) : 0;
+    if (error == 0) return connected(in_doubt);
     // It may have answered, and said something, before it gave up.
     if (error == ECONNRESET) back_.rescue(backend_.get(), start_.client.get(), pipes_);
     return back_.bytes() == 0 ? next_backend() : abort();
@@ -103,11 +104,15 @@ void TcpConnection::backend_ready(uint32_t events) {
 void TcpConnection::pump(bool forth, bool back) {
   using enum Stream::Outcome;
   const int client = start_.client.get(), backend = backend_.get();
+  const bool forth_had_ended = forth_.ended(), back_had_ended = back_.ended();
   if ((forth && forth_.pump(client, backend, pipes_) == failed) ||
       (back && back_.pump(backend, client, pipes_) == failed)) {
     return abort();
   }
-  if (forth_.ended() && back_.ended()) return end();
+  if (forth_.ended() && back_.ended()) return end();  // to close is to tell the other side
+  // ENOTCONN: it has gone; its own watch says so.
+  if (forth_.ended() && !forth_had_ended) ::shutdown(backend, SHUT_WR);
+  if (back_.ended() && !back_had_ended) ::shutdown(client, SHUT_WR);
   update_watches();
 }
 

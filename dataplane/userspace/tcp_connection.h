@@ -32,7 +32,7 @@ class TcpConnection {
 
  private:
   void try_backend();
-  void connected();
+  void connected(bool back);  // `back`: it may have said something
   void next_backend();
   void client_ready(uint32_t events);
   void backend_ready(uint32_t events);
@@ -51,7 +51,7 @@ class TcpConnection {
   size_t attempts_ = 0;
   bool open_ = false;  // the backend has answered
   net::Fd backend_;
-  net::Timer deadline_;
+  net::Timer deadline_;  // for the backend's answer; then until its silence is looked into
   net::Watch client_watch_, backend_watch_;
   Stream forth_, back_;
 };

@@ -3,6 +3,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "dataplane/userspace/sockets.h"
@@ -10,8 +11,8 @@
 namespace fairlead::dataplane::userspace {
 namespace {
 
-constexpr int accepts_per_turn = 64;
-constexpr int most_turns = 64;  // that many times fill the longest backlog
+constexpr int most_per_turn = 64;
+constexpr int most_turns = 128;  // that many times fill the longest backlog
 // Without file descriptors or memory: connections that end make room.
 constexpr Duration accept_pause = std::chrono::milliseconds(50);
 
@@ -27,14 +28,16 @@ TcpForwarder::TcpForwarder(const Forwarding& with, int listener)
 }
 
 std::vector<ClientConnection> TcpForwarder::connections() {
+  per_turn_ = most_per_turn;
   for (int i = 0; i < most_turns && accept_some(); ++i) continue;
   std::vector<ClientConnection> out;
   for (const TcpConnection& one : connections_) out.push_back(one.from());
   return out;
 }
 
+// One at a time as long as they come one by one: to ask in vain is a system call, too.
 bool TcpForwarder::accept_some() {
-  for (int i = 0; i < accepts_per_turn; ++i) {
+  for (int i = 0; i < per_turn_; ++i) {
     sockaddr_storage peer{};
     socklen_t size = sizeof peer;
     net::Fd client(::accept4(listener_, reinterpret_cast<sockaddr*>(&peer), &size,
@@ -43,13 +46,17 @@ bool TcpForwarder::accept_some() {
       take(std::move(client), net::from_raw(peer));
       continue;
     }
-    if (errno == EAGAIN) return false;
+    if (errno == EAGAIN) {
+      per_turn_ = 1;
+      return false;
+    }
     if (!is_shortage(errno)) continue;  // this connection has gone already
     with_.metrics.refused_limit.add();
     watch_.set_events(0);
     pause_ = with_.loop.after(accept_pause, [this] { watch_.set_events(EPOLLIN); });
     return false;
   }
+  per_turn_ = std::min(2 * per_turn_, most_per_turn);
   return true;
 }
 

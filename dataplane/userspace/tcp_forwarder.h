@@ -26,6 +26,7 @@ class TcpForwarder {
   const int listener_;
   PipePool pipes_;
   std::list<TcpConnection> connections_;
+  int per_turn_ = 1;
   net::Timer pause_;
   net::Watch watch_;
 };

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/metrics.h"
 #include "dataplane/driver.h"
 #include "dataplane/fails_once.h"
 #include "tests/dataplane/cluster.h"
@@ -46,6 +47,7 @@ struct ContractCase {
   Missing missing = {};                                        // why it cannot run here
   size_t endpoint_writes = 1;  // ApplyReport::writes of one endpoint more in a Service of four
   size_t later_writes = 16;    // at most, of one endpoint and one Service less
+  bool keeps_entries = true;   // what one run told the kernel is there for the next one
   uint32_t seeds = 3;          // of random steps
   int steps = 60;
 };

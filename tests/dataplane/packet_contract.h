@@ -24,9 +24,7 @@ struct PacketCase {
   // Called in the node's namespace, as a run of the agent would.
   std::function<std::unique_ptr<Driver>(net::EventLoop&, const Log&, Registry&)> make;
   Missing missing = {&why_no_namespaces};
-  int changes = 60;                   // under load
-  bool guards_empty = true;           // source ranges hold, too, where there is no endpoint
-  bool flows_need_no_service = true;  // open connections go on while their Service is gone
+  int changes = 60;  // under load
 };
 
 inline std::string packet_case_name(const testing::TestParamInfo<PacketCase>& info) {
@@ -92,7 +90,7 @@ TEST_P(PacketContract, SourceRangesAreAsResolved) {
   table_ = FlowLab::table(flow_lab::guarded());
   start(table_);
   FlowLab::for_each_source([&](const std::string& name, const Ip& from, Protocol protocol) {
-    for (uint16_t number = 6; number <= (GetParam().guards_empty ? 8 : 7); ++number) {
+    for (uint16_t number = 6; number <= 8; ++number) {
       const auto check = [&](const std::string& v4, const std::string& v6, uint16_t port) {
         lab_->check_flow(table_, name, from, {*Ip::parse(from.is_v4() ? v4 : v6), port}, protocol);
       };
@@ -185,9 +183,7 @@ TEST_P(PacketContract, OpenConnectionsOutliveChangesAndRestarts) {
     // The whole Service goes, and comes back with other settings.
     next.services.erase({"default", "s3"});
     apply(next, {{"default", "s3"}});
-    if (GetParam().flows_need_no_service) {
-      EXPECT_EQ(talk.say("two"), "two");
-    }
+    EXPECT_EQ(talk.say("two"), "two");
     next = table_;
     next.node.local_pod_cidrs.clear();
     apply(next, {}, true);
@@ -199,33 +195,41 @@ TEST_P(PacketContract, OpenConnectionsOutliveChangesAndRestarts) {
 }
 
 // One client with one source port: what the kernel remembers of its flow must not outlive what the
-// table says.
+// table says. The same for a Service that remembers its clients.
 TEST_P(PacketContract, DatagramsFollowTheirService) {
   start(table_);
   std::vector<std::unique_ptr<UdpTalk>> talks;
-  for (const std::string_view ip : {"10.96.0.9", "fd96::9"}) {
+  for (const std::string_view ip : {"10.96.0.8", "10.96.0.9", "fd96::8", "fd96::9"}) {
     lab_->net().in("pod", [&] {
       talks.push_back(std::make_unique<UdpTalk>(SocketAddress{*Ip::parse(ip), 80}));
       EXPECT_EQ(talks.back()->ask(), "timeout");  // the flow leaves the node untranslated
     });
   }
-  const std::string local = flow_lab::local_slices(9), remote = flow_lab::remote_slices(9);
-  const std::pair<std::string, std::string> steps[] = {
-      {local, "local"},
-      {remote, "remote"},
-      {remote + local, "remote"},  // one more endpoint moves nobody
-      {"", "refused"},
-      {local, "local"},
+  struct Step {
+    bool local, remote;
+    std::string answer;
   };
+  const Step steps[] = {
+      {true, false, "local"},    {false, true, "remote"},
+      {true, true, "remote"},  // one more endpoint moves nobody
+      {false, false, "refused"}, {true, false, "local"},
+  };
+  const std::set<api::ObjectKey> changed{{"default", "s8"}, {"default", "s9"}};
   NodeConfig node = table_.node;
-  for (const auto& [slices, answer] : steps) {
-    const std::string service = flow_lab::service(9, "sessionAffinity: None");
-    apply(FlowLab::table(cat(service, slices), node), {{"default", "s9"}});
-    for (const auto& talk : talks) EXPECT_EQ(talk->ask(), answer) << slices;
+  for (const auto& [local, remote, answer] : steps) {
+    std::string yaml;
+    for (const int number : {8, 9}) {
+      yaml +=
+          flow_lab::service(number, cat("sessionAffinity: ", number == 8 ? "ClientIP" : "None"));
+      if (local) yaml += flow_lab::local_slices(number);
+      if (remote) yaml += flow_lab::remote_slices(number);
+    }
+    apply(FlowLab::table(yaml, node), changed);
+    for (const auto& talk : talks) EXPECT_EQ(talk->ask(), answer) << local << remote;
   }
   if (!can(GetParam().mode, Capability::unallocated_ips)) return;
   node.service_cidrs = {*Cidr::parse("10.96.0.0/16"), *Cidr::parse("fd96::/112")};
-  apply(FlowLab::table({}, node), {{"default", "s9"}});
+  apply(FlowLab::table({}, node), changed);
   for (const auto& talk : talks) EXPECT_EQ(talk->ask(), "timeout");
 }
 

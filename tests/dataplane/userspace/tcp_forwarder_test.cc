@@ -1,89 +1,14 @@
-// Connections through the forwarder, on loopback and without capture: what is dialled is the
-// listener itself.
-#include "dataplane/userspace/tcp_forwarder.h"
-
-#include <gtest/gtest.h>
+// Connections through the forwarder: every byte, in every order of ends; who gets the next one.
 #include <poll.h>
-#include <sys/socket.h>
 
-#include <csignal>
 #include <ctime>
 
-#include "net/socket.h"
-#include "tests/dataplane/userspace/loopback_peers.h"
+#include "tests/dataplane/userspace/tcp_lab.h"
 
 namespace fairlead::dataplane::userspace {
 namespace {
 
 constexpr size_t long_transfer = 24 << 20;
-
-class TcpForwarding : public testing::Test {
- protected:
-  ~TcpForwarding() override {
-    if (!thread_.joinable()) return;
-    loop_.stop();
-    thread_.join();
-  }
-
-  void begin(const std::vector<SocketAddress>& backends) {
-    listener_ = *net::listen_tcp({Ip::v4(0x7f000001), 0});
-    address_ = *net::local_address(listener_.get());
-    publish(backends);
-    thread_ = std::thread([this] {
-      sigset_t pipe;
-      sigemptyset(&pipe);
-      sigaddset(&pipe, SIGPIPE);
-      ::pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
-      Balancer balancer(clock_, 100);
-      const Forwarding with{loop_, table_, balancer, clock_, limits_, metrics_};
-      TcpForwarder forwarder(with, listener_.get());
-      loop_.run();
-    });
-  }
-
-  void publish(const std::vector<SocketAddress>& backends) {
-    NamedRule rule{"default/web:p/TCP4", {}};
-    for (const SocketAddress& to : backends) rule.rule.backends.push_back({to.ip, to.port, false});
-    const Frontend frontend{FrontendKind::cluster_ip, address_.ip, address_.port};
-    rule.rule.frontends = {frontend};
-    rule.rule.affinity_timeout_s = affinity_s_;
-    const Route route{std::make_shared<const NamedRule>(rule), frontend};
-    table_.store(std::make_shared<const RoutingTable>(RoutingTable().with(
-        std::make_shared<const NodeConfig>(), {{{address_, Protocol::tcp}, route}})));
-  }
-
-  // "reset", "end", or what came.
-  std::string greeting() {
-    const net::Fd fd = dial(address_);
-    if (!fd) return "refused";
-    char buffer[64];
-    const ssize_t got = ::recv(fd.get(), buffer, sizeof buffer, 0);
-    if (got < 0) return errno == ECONNRESET ? "reset" : "timeout";
-    return got == 0 ? "end" : std::string(buffer, static_cast<size_t>(got));
-  }
-
-  bool idle() {
-    return eventually([&] { return metrics_.connections.value() == 0; });
-  }
-
-  RealClock clock_;
-  Registry registry_;
-  ForwardingMetrics metrics_{registry_};
-  ForwardingLimits limits_;
-  uint32_t affinity_s_ = 0;
-  PublishedTable table_;
-  net::EventLoop loop_;
-  net::Fd listener_;
-  SocketAddress address_;
-  std::thread thread_;
-};
-
-LoopbackServer::Handler says(const std::string& text) {
-  return [text](int fd) {
-    send_all(fd, text);
-    receive_all(fd);
-  };
-}
 
 TEST_F(TcpForwarding, LongTransfersBothWaysAtOnceArriveWhole) {
   const std::string there = pattern(long_transfer, 1), back = pattern(long_transfer, 2);
@@ -111,18 +36,47 @@ TEST_F(TcpForwarding, LongTransfersBothWaysAtOnceArriveWhole) {
 }
 
 TEST_F(TcpForwarding, TheEndOfOneDirectionLeavesTheOther) {
-  LoopbackServer server([](int fd) {
-    const std::string request = receive_all(fd);  // only the client's end makes this return
-    send_all(fd, "answer to ");
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    send_all(fd, request);
+  struct Case {
+    const char* name;
+    bool server_ends_first;
+    size_t request, answer;
+  };
+  const Case cases[] = {
+      {"the client ends, then the answer", false, 8, 18},
+      {"the server ends, then the request", true, 8, 18},
+      {"an end without a word, then the answer", false, 0, 18},
+      {"the server ends without a word", true, 8, 0},
+      {"both without a word", false, 0, 0},
+      {"long ones, the client first", false, 3 << 20, 3 << 20},
+      {"long ones, the server first", true, 3 << 20, 3 << 20},
+  };
+  const Case* now = nullptr;
+  std::atomic<bool> right = false;
+  LoopbackServer server([&](int fd) {
+    const std::string request = pattern(now->request, 1), answer = pattern(now->answer, 2);
+    const auto speak = [&] {
+      send_all(fd, answer);
+      ::shutdown(fd, SHUT_WR);
+    };
+    if (now->server_ends_first) speak();
+    right = receive_all(fd) == request;  // only the client's end makes this return
+    if (!now->server_ends_first) speak();
   });
   begin({server.address()});
-  const net::Fd fd = dial(address_);
-  ASSERT_TRUE(send_all(fd.get(), "question"));
-  ::shutdown(fd.get(), SHUT_WR);
-  EXPECT_EQ(receive_all(fd.get()), "answer to question");
-  EXPECT_TRUE(idle());
+  for (const Case& one : cases) {
+    SCOPED_TRACE(one.name);
+    now = &one;
+    right = false;
+    const net::Fd fd = dial(address_);
+    std::string answer;
+    if (one.server_ends_first) answer = receive_all(fd.get());
+    ASSERT_TRUE(send_all(fd.get(), pattern(one.request, 1)));
+    ::shutdown(fd.get(), SHUT_WR);
+    if (!one.server_ends_first) answer = receive_all(fd.get());
+    EXPECT_TRUE(answer == pattern(one.answer, 2));
+    EXPECT_TRUE(idle());
+    EXPECT_TRUE(eventually([&] { return right.load(); }));
+  }
 }
 
 TEST_F(TcpForwarding, ASlowReaderHoldsItsSenderBackAndNobodyElse) {
@@ -215,99 +169,6 @@ TEST_F(TcpForwarding, TakesBackendsInTurn) {
   std::string seen;
   for (int i = 0; i < 7; ++i) seen += greeting();
   EXPECT_EQ(seen, "abcabca");
-}
-
-TEST_F(TcpForwarding, GoesOnToTheNextBackendWhenOneRefuses) {
-  LoopbackServer good(says("good"));
-  affinity_s_ = 60;
-  begin({refusing_address(), good.address()});
-  EXPECT_EQ(greeting(), "good");
-  EXPECT_EQ(metrics_.connect_failures.value(), 1u);
-  // Affinity follows the one that answered.
-  for (int i = 0; i < 4; ++i) EXPECT_EQ(greeting(), "good");
-  EXPECT_EQ(metrics_.connect_failures.value(), 1u);
-}
-
-TEST_F(TcpForwarding, GoesOnToTheNextBackendWhenOneDoesNotAnswer) {
-  // A full backlog: SYNs go unanswered.
-  const net::Fd full = net::Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const net::RawAddress any = net::to_raw({Ip::v4(0x7f000001), 0});
-  ASSERT_EQ(::bind(full.get(), any.get(), any.size), 0);
-  ASSERT_EQ(::listen(full.get(), 0), 0);
-  const SocketAddress silent = *net::local_address(full.get());
-  const net::Fd filler = dial(silent);
-  LoopbackServer good(says("good"));
-  limits_.connect_timeout = std::chrono::milliseconds(200);
-  begin({silent, good.address()});
-  EXPECT_EQ(greeting(), "good");
-  EXPECT_EQ(metrics_.connect_failures.value(), 1u);
-}
-
-TEST_F(TcpForwarding, ResetsTheClientWhenNobodyCanBeReached) {
-  limits_.connect_attempts = 2;
-  begin({refusing_address(), refusing_address(), refusing_address()});
-  EXPECT_EQ(greeting(), "reset");
-  EXPECT_EQ(metrics_.connect_failures.value(), 2u);
-  EXPECT_EQ(metrics_.refused_backend.value(), 1u);
-  publish({});
-  EXPECT_EQ(greeting(), "reset");
-  EXPECT_EQ(metrics_.refused_policy.value(), 1u);
-  table_.store(std::make_shared<const RoutingTable>());
-  EXPECT_EQ(greeting(), "reset");
-  EXPECT_EQ(metrics_.refused_policy.value(), 2u);
-}
-
-TEST_F(TcpForwarding, PassesAResetOnToTheOtherSide) {
-  std::atomic<bool> was_reset = false;
-  LoopbackServer server([&](int fd) {
-    send_all(fd, "hello");
-    char byte;
-    was_reset = ::recv(fd, &byte, 1, 0) < 0 && errno == ECONNRESET;
-  });
-  begin({server.address()});
-  {
-    const net::Fd fd = dial(address_);
-    char buffer[8];
-    ASSERT_EQ(::recv(fd.get(), buffer, sizeof buffer, 0), 5);
-    const linger now{1, 0};
-    ::setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
-  }
-  EXPECT_TRUE(eventually([&] { return was_reset.load(); }));
-  LoopbackServer resetting([](int fd) {
-    const linger now{1, 0};
-    ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-  });
-  publish({resetting.address()});
-  EXPECT_EQ(greeting(), "reset");
-  EXPECT_TRUE(idle());
-}
-
-TEST_F(TcpForwarding, WhatABackendSaidBeforeItsResetArrives) {
-  LoopbackServer server([](int fd) {
-    send_all(fd, "answer");
-    const linger now{1, 0};  // like a server that does not read its request
-    ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-  });
-  begin({server.address()});
-  for (int i = 0; i < 20; ++i) EXPECT_EQ(greeting(), "answer");
-  EXPECT_TRUE(idle());
-}
-
-TEST_F(TcpForwarding, CarriesSoManyConnectionsAndNoMore) {
-  LoopbackServer server(says("hello"));
-  limits_.max_connections = 3;
-  begin({server.address()});
-  std::vector<net::Fd> held;
-  for (int i = 0; i < 3; ++i) {
-    held.push_back(dial(address_));
-    char buffer[8];
-    ASSERT_EQ(::recv(held.back().get(), buffer, sizeof buffer, 0), 5);
-  }
-  EXPECT_EQ(greeting(), "reset");
-  EXPECT_EQ(metrics_.refused_limit.value(), 1u);
-  held.pop_back();
-  EXPECT_TRUE(eventually([&] { return metrics_.connections.value() == 2; }));
-  EXPECT_EQ(greeting(), "hello");
 }
 
 TEST_F(TcpForwarding, TenThousandShortConnectionsLeaveNothingOpen) {

@@ -1,0 +1,256 @@
+// Connections through the forwarder when something fails: backends, peers that reset, file
+// descriptors that run out.
+#include <sys/resource.h>
+
+#include "tests/dataplane/userspace/tcp_lab.h"
+
+namespace fairlead::dataplane::userspace {
+namespace {
+
+TEST_F(TcpForwarding, GoesOnToTheNextBackendWhenOneRefuses) {
+  LoopbackServer good(says("good"));
+  affinity_s_ = 60;
+  begin({refusing_address(), good.address()});
+  EXPECT_EQ(greeting(), "good");
+  EXPECT_EQ(metrics_.connect_failures.value(), 1u);
+  // Affinity follows the one that answered.
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(greeting(), "good");
+  EXPECT_EQ(metrics_.connect_failures.value(), 1u);
+}
+
+TEST_F(TcpForwarding, GoesOnToTheNextBackendWhenOneDoesNotAnswer) {
+  // A full backlog: SYNs go unanswered.
+  const net::Fd full = net::Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const net::RawAddress any = net::to_raw({Ip::v4(0x7f000001), 0});
+  ASSERT_EQ(::bind(full.get(), any.get(), any.size), 0);
+  ASSERT_EQ(::listen(full.get(), 0), 0);
+  const SocketAddress silent = *net::local_address(full.get());
+  const net::Fd filler = dial(silent);
+  LoopbackServer good(says("good"));
+  limits_.connect_timeout = std::chrono::milliseconds(200);
+  begin({silent, good.address()});
+  EXPECT_EQ(greeting(), "good");
+  EXPECT_EQ(metrics_.connect_failures.value(), 1u);
+}
+
+TEST_F(TcpForwarding, ResetsTheClientWhenNobodyCanBeReached) {
+  limits_.connect_attempts = 2;
+  begin({refusing_address(), refusing_address(), refusing_address()});
+  EXPECT_EQ(greeting(), "reset");
+  EXPECT_EQ(metrics_.connect_failures.value(), 2u);
+  EXPECT_EQ(metrics_.refused_backend.value(), 1u);
+  publish({});
+  EXPECT_EQ(greeting(), "reset");
+  EXPECT_EQ(metrics_.refused_policy.value(), 1u);
+  table_.store(std::make_shared<const RoutingTable>());
+  EXPECT_EQ(greeting(), "reset");
+  EXPECT_EQ(metrics_.refused_policy.value(), 2u);
+}
+
+TEST_F(TcpForwarding, PassesAResetOnToTheOtherSide) {
+  std::atomic<bool> was_reset = false;
+  LoopbackServer server([&](int fd) {
+    send_all(fd, "hello");
+    char byte;
+    was_reset = ::recv(fd, &byte, 1, 0) < 0 && errno == ECONNRESET;
+  });
+  begin({server.address()});
+  {
+    const net::Fd fd = dial(address_);
+    char buffer[8];
+    ASSERT_EQ(::recv(fd.get(), buffer, sizeof buffer, 0), 5);
+    reset_at_close(fd.get());
+  }
+  EXPECT_TRUE(eventually([&] { return was_reset.load(); }));
+  LoopbackServer resetting([](int fd) { reset_at_close(fd); });
+  publish({resetting.address()});
+  EXPECT_EQ(greeting(), "reset");
+  EXPECT_TRUE(idle());
+}
+
+TEST_F(TcpForwarding, WhatABackendSaidBeforeItsResetArrives) {
+  LoopbackServer server([](int fd) {
+    send_all(fd, "answer");
+    reset_at_close(fd);  // like a server that does not read its request
+  });
+  begin({server.address()});
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(greeting(), "answer");
+  EXPECT_TRUE(idle());
+}
+
+TEST_F(TcpForwarding, CarriesSoManyConnectionsAndNoMore) {
+  LoopbackServer server(says("hello"));
+  limits_.max_connections = 3;
+  begin({server.address()});
+  std::vector<net::Fd> held;
+  for (int i = 0; i < 3; ++i) {
+    held.push_back(dial(address_));
+    char buffer[8];
+    ASSERT_EQ(::recv(held.back().get(), buffer, sizeof buffer, 0), 5);
+  }
+  EXPECT_EQ(greeting(), "reset");
+  EXPECT_EQ(metrics_.refused_limit.value(), 1u);
+  held.pop_back();
+  EXPECT_TRUE(eventually([&] { return metrics_.connections.value() == 2; }));
+  EXPECT_EQ(greeting(), "hello");
+}
+
+// To ask for nothing would be to wait for something.
+std::string receive_exactly(int fd, size_t size) {
+  std::string out(size, ' ');
+  if (size != 0) ::recv(fd, out.data(), size, MSG_WAITALL);
+  return out;
+}
+
+TEST_F(TcpForwarding, AResetAtAnyStageEndsBothSidesAndLeavesNothing) {
+  enum class Who { client, server };
+  struct Case {
+    const char* name;
+    Who resets;
+    size_t request, answer;  // what was said before
+    bool client_ended;       // and had said all
+  };
+  const Case cases[] = {
+      {"the client, at once", Who::client, 0, 0, false},
+      {"the client, after its request", Who::client, 100, 0, false},
+      {"the client, after the answer", Who::client, 100, 100, false},
+      {"the client, when it had ended", Who::client, 100, 100, true},
+      {"the client, in the middle of much", Who::client, 4 << 20, 0, false},
+      {"the server, at once", Who::server, 0, 0, false},
+      {"the server, after the request", Who::server, 100, 0, false},
+      {"the server, after its answer", Who::server, 100, 100, false},
+      {"the server, when the client had ended", Who::server, 100, 100, true},
+  };
+  const Case* now = nullptr;
+  std::atomic<int> ended = 0;
+  LoopbackServer server([&](int fd) {
+    if (now->request <= 100) receive_exactly(fd, now->request);
+    send_all(fd, pattern(now->answer, 1));
+    if (now->resets == Who::server) {
+      reset_at_close(fd);
+    } else {
+      receive_all(fd);  // until the reset
+    }
+    ++ended;
+  });
+  begin({server.address()});
+  EXPECT_TRUE(idle());
+  const size_t before = open_files();
+  int count = 0;
+  for (const Case& one : cases) {
+    SCOPED_TRACE(one.name);
+    now = &one;
+    {
+      const net::Fd fd = dial(address_);
+      ASSERT_TRUE(fd);
+      if (one.request <= 100) {
+        EXPECT_TRUE(send_all(fd.get(), pattern(one.request, 2)) || one.resets == Who::server);
+      } else {
+        const std::string part = pattern(one.request, 2);
+        ::send(fd.get(), part.data(), part.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+      }
+      if (one.client_ended) ::shutdown(fd.get(), SHUT_WR);
+      EXPECT_TRUE(receive_exactly(fd.get(), one.answer) == pattern(one.answer, 1));
+      if (one.resets == Who::client) reset_at_close(fd.get());
+      if (one.resets == Who::server) {
+        EXPECT_EQ(receive_all(fd.get()), "");
+      }
+    }
+    ++count;
+    EXPECT_TRUE(eventually([&] { return ended == count; }));
+    EXPECT_TRUE(idle());
+  }
+  constexpr size_t kept = 4;  // two pipes, for those who come next
+  EXPECT_TRUE(eventually([&] { return open_files() <= before + kept; }));
+}
+
+TEST_F(TcpForwarding, AClientThatHasGoneBeforeTheBackendAnswersLeavesNothing) {
+  const net::Fd full = net::Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const net::RawAddress any = net::to_raw({Ip::v4(0x7f000001), 0});
+  ASSERT_EQ(::bind(full.get(), any.get(), any.size), 0);
+  ASSERT_EQ(::listen(full.get(), 0), 0);
+  const SocketAddress silent = *net::local_address(full.get());
+  const net::Fd filler = dial(silent);
+  limits_.connect_timeout = std::chrono::milliseconds(100);
+  begin({silent});
+  for (const bool reset : {false, true}) {
+    const net::Fd fd = dial(address_);
+    send_all(fd.get(), "question");
+    if (reset) reset_at_close(fd.get());
+  }
+  EXPECT_TRUE(eventually([&] { return metrics_.refused_backend.value() == 2; }));
+  EXPECT_TRUE(idle());
+}
+
+// So many file descriptors, and no more, can be had while this lives.
+class FewFiles {
+ public:
+  explicit FewFiles(size_t count) {
+    std::vector<net::Fd> probes;
+    int highest = 0;
+    for (size_t i = 0; i <= count; ++i) {
+      probes.emplace_back(::dup(0));
+      highest = std::max(highest, probes.back().get());
+    }
+    ::getrlimit(RLIMIT_NOFILE, &before_);
+    const rlimit few{static_cast<rlim_t>(highest), before_.rlim_max};
+    ::setrlimit(RLIMIT_NOFILE, &few);
+  }
+  ~FewFiles() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  rlimit before_{};
+};
+
+TEST_F(TcpForwarding, WithoutFileDescriptorsClientsWaitOrAreReset) {
+  struct Case {
+    const char* name;
+    size_t files;
+    bool waits;               // and is served afterwards
+    uint64_t limit, backend;  // refused
+  };
+  const Case cases[] = {{"none to accept", 0, true, 1, 0},
+                        {"none for the backend", 1, false, 0, 1},
+                        {"none for a pipe", 2, false, 0, 0},
+                        {"one for a pipe, not two", 3, false, 0, 0}};
+  // Takes connections without a descriptor: the kernel does.
+  const net::Fd backend = *net::listen_tcp({Ip::v4(0x7f000001), 0});
+  begin({*net::local_address(backend.get())});
+  const net::RawAddress to = net::to_raw(address_);
+  for (const Case& one : cases) {
+    SCOPED_TRACE(one.name);
+    ASSERT_TRUE(idle());
+    const uint64_t limit = metrics_.refused_limit.value(),
+                   failed = metrics_.refused_backend.value();
+    const net::Fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const timeval patience{5, 0};
+    ::setsockopt(client.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    char byte = 0;
+    {
+      const FewFiles few(one.files);
+      ASSERT_EQ(::connect(client.get(), to.get(), to.size), 0);
+      EXPECT_TRUE(send_all(client.get(), "?"));
+      if (one.waits) {
+        EXPECT_TRUE(eventually([&] { return metrics_.refused_limit.value() >= limit + 1; }));
+      } else {
+        EXPECT_LT(::recv(client.get(), &byte, 1, 0), 0);
+        EXPECT_EQ(errno, ECONNRESET);
+        EXPECT_EQ(metrics_.refused_limit.value(), limit + one.limit);
+      }
+      EXPECT_EQ(metrics_.refused_backend.value(), failed + one.backend);
+    }
+    net::Fd talk;
+    if (one.waits) {
+      EXPECT_TRUE(eventually([&] {
+        talk = net::Fd(::accept4(backend.get(), nullptr, nullptr, SOCK_CLOEXEC));
+        return static_cast<bool>(talk);
+      }));
+      EXPECT_EQ(::recv(talk.get(), &byte, 1, 0), 1);
+      EXPECT_TRUE(send_all(talk.get(), "!"));
+      EXPECT_EQ(::recv(client.get(), &byte, 1, 0), 1);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace fairlead::dataplane::userspace
