@@ -87,7 +87,7 @@ class Ours {
     at_.timed([&] {
       driver_ = make_ipvs_driver({}, loop_, Log(sink_, LogLevel::error), registry_,
                                  {std::make_unique<CountingTable>(bytes_), ipvs::make_kernel_host(),
-                                  std::make_unique<CountingRunner>(bytes_)});
+                                  std::make_unique<CountingRunner>(bytes_), net::make_conntrack()});
       bench::must(driver_->start());
     });
   }

@@ -11,12 +11,10 @@ there and back and closed from both sides. What the machine does beside it does 
 """
 import argparse
 import json
-import pathlib
-import subprocess
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-MODULES = ["veth", "dummy", "sch_ingress", "cls_bpf", "nf_tables", "ip_vs", "ip_vs_rr"]
+import guest
+
 CONTENDERS = ["ebpf", "ebpf_tc", "nftables", "iptables_nft", "iptables_legacy", "ipvs",
               "userspace", "peer_nftables", "peer_iptables_nft", "peer_iptables_legacy",
               "peer_ipvs"]
@@ -24,21 +22,16 @@ CONTENDERS = ["ebpf", "ebpf_tc", "nftables", "iptables_nft", "iptables_legacy", 
 
 def measure(program, name, services, timeout):
     """{"low", "median", "high"} of one benchmark, or why there is none."""
-    done = subprocess.run(
-        [ROOT / "tests/vm/run", "--count-instructions", "--memory", "1536", "--timeout",
-         str(timeout), *MODULES, "--", program, "--benchmark_format=json",
-         f"--benchmark_filter=^Instructions/{name}/{services}/"],
-        capture_output=True, text=True)
-    if done.returncode == 77:
-        sys.exit(done.stderr.strip())
     try:
-        start, end = done.stdout.index("{\n"), done.stdout.rindex("}") + 1
-        result = json.loads(done.stdout[start:end])["benchmarks"][0]
-    except (ValueError, IndexError):
-        return {"error": (done.stdout + done.stderr).strip()[-300:]}
-    if result.get("error_occurred"):
-        return {"error": result["error_message"]}
-    return {key: int(result[key]) for key in ("low", "median", "high")}
+        results = guest.measure(program, f"^Instructions/{name}/{services}/",
+                                ["--count-instructions"], timeout)
+    except guest.Failed as why:
+        return {"error": str(why)}
+    if not results:
+        return {"error": "there is no such benchmark"}
+    if results[0].get("error_occurred"):
+        return {"error": results[0]["error_message"]}
+    return {key: int(results[0][key]) for key in ("low", "median", "high")}
 
 
 def rows(arguments):
@@ -64,9 +57,8 @@ def show(row):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("program", nargs="?",
-                        default=ROOT / "build/release/bench/bench_instructions")
-    numbers = lambda text: [int(one) for one in text.split(",")]  # noqa: E731
-    parser.add_argument("--services", type=numbers, default=[1, 1000, 10000])
+                        default=guest.PROGRAMS / "bench_instructions")
+    parser.add_argument("--services", type=guest.numbers, default=[1, 1000, 10000])
     parser.add_argument("--contender", type=lambda text: text.split(","), default=CONTENDERS)
     parser.add_argument("--timeout", type=int, default=300, help="seconds for each guest")
     parser.add_argument("-o", "--output", choices=["table", "json"], default="table")
