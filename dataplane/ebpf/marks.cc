@@ -39,6 +39,11 @@ void Marks::set(uint32_t slot) {
   std::atomic_ref<uint8_t>(memory_.slots[slot]).store(now);
 }
 
+void Marks::set_address(const fl_ip& ip) {
+  set(fl_address_slot(&ip));
+  set(fl_block_slot(&ip));
+}
+
 void Marks::set_everything(bool on) { std::atomic_ref<uint32_t>(memory_.everything).store(on); }
 
 void Marks::add_range(const fl_cidr& cidr) {
@@ -55,25 +60,28 @@ void Marks::add_range(const fl_cidr& cidr) {
   for (uint32_t i = 0; i < blocks; ++i) {
     ip.word[3] = __builtin_bswap32(first + (i << 8));
     set(fl_block_slot(&ip));
+    set(fl_range_slot(&ip));
   }
 }
 
 void Marks::add(MapId map, const std::byte* key, const std::byte* value) {
   if (map == MapId::frontends) {
     const auto frontend = read_as<fl_frontend_key>(key);
-    set(fl_address_slot(&frontend.ip));
+    set_address(frontend.ip);
   } else if (map == MapId::addresses) {
-    const auto ip = read_as<fl_ip>(key);
-    set(fl_address_slot(&ip));
+    set_address(read_as<fl_ip>(key));
   } else if (map == MapId::service_cidrs) {
     add_range(read_as<fl_cidr>(key));
   } else if (map == MapId::config) {
     const auto config = read_as<fl_config>(value);
-    for (const fl_ip& ip : config.node_address) set(fl_address_slot(&ip));
+    for (const fl_ip& ip : config.node_address) set_address(ip);
   } else if (map == MapId::conntrack) {
     const auto tuple = read_as<fl_tuple>(key);
-    set(tuple.hook == FL_INGRESS ? fl_address_slot(&tuple.dst)
-                                 : fl_pair_slot(&tuple.src, &tuple.dst));
+    if (tuple.hook == FL_INGRESS) {
+      set_address(tuple.dst);
+    } else {
+      set(fl_pair_slot(&tuple.src, &tuple.dst));
+    }
   }
 }
 

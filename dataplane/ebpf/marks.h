@@ -23,6 +23,7 @@ class Marks {
 
  private:
   void set(uint32_t slot);
+  void set_address(const fl_ip& ip);
   void set_everything(bool on);
   void add_range(const fl_cidr& cidr);
   void forget_older(uint8_t than, uint8_t and_than);
