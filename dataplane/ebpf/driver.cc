@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/text.h"
+#include "dataplane/capability.h"
 #include "dataplane/ebpf/cgroup_links.h"
 #include "dataplane/ebpf/conntrack.h"
 #include "dataplane/ebpf/counters.h"
@@ -15,7 +16,9 @@
 #include "dataplane/ebpf/pins.h"
 #include "dataplane/ebpf/service_sync.h"
 #include "dataplane/ebpf/stale_udp.h"
+#include "dataplane/ebpf/tracked_flows.h"
 #include "dataplane/ebpf/verify.h"
+#include "net/conntrack.h"
 
 namespace fairlead::dataplane {
 namespace {
@@ -43,10 +46,12 @@ class EbpfDriver final : public Driver {
   Result<void> cleanup() override;
   Result<std::vector<Drift>> verify(bool repair) override;
   std::vector<std::string> kernel_entries(const api::ObjectKey& service) const override;
+  Result<void> prepare_retire(std::string_view successor) override;
   Result<void> retire() override;
   bool drained() const override;
 
  private:
+  void take_tracked_ports();
   Result<std::string> cgroup() const;
   Result<void> verify_attachments(bool repair, std::vector<Drift>& drifts);
   void close_stale_sockets();
@@ -67,6 +72,7 @@ class EbpfDriver final : public Driver {
   ebpf::CounterMetrics metrics_;
   ebpf::Pins pins_;
   EbpfSupport support_;
+  const std::unique_ptr<net::Conntrack> tracker_ = net::make_conntrack();
 
   std::unique_ptr<ebpf::Object> object_;
   std::optional<ebpf::KernelMaps> kernel_maps_;
@@ -146,6 +152,7 @@ ApplyReport EbpfDriver::apply(const ServiceTable& table, const std::set<api::Obj
   node_config_ = table.node;
   if (!served_) node_config_.service_cidrs.clear();
   node_->apply(node_config_, node_report);
+  if (full && !served_) take_tracked_ports();
   ApplyReport report = services_->apply(table, changed, full);
   served_ |= full;
   if (served_ && node_config_ != table.node) {
@@ -230,6 +237,25 @@ Result<void> EbpfDriver::verify_attachments(bool repair, std::vector<Drift>& dri
 std::vector<std::string> EbpfDriver::kernel_entries(const api::ObjectKey& service) const {
   if (!services_) return {};
   return ebpf::entry_lines(*maps_, services_->ids_of(service));
+}
+
+// Another mode, or another program, may have translated until now.
+void EbpfDriver::take_tracked_ports() {
+  const auto taken = ebpf::take_tracked_ports(*tracker_, *maps_, ebpf::ticks_now());
+  if (!taken) {
+    log_.warn(
+        cat("ports of connections that others translate are not known: ", taken.error().message));
+  } else if (*taken > 0) {
+    log_.info("ports of connections that others translate are kept", {{"connections", *taken}});
+  }
+}
+
+// The other modes but userspace translate by the kernel's tracker.
+Result<void> EbpfDriver::prepare_retire(std::string_view successor) {
+  if (!maps_ || successor == to_string(Mode::userspace)) return {};
+  FL_TRY(const size_t given, ebpf::give_to_tracker(*tracker_, *maps_, ebpf::ticks_now()));
+  if (given > 0) log_.info("open connections are tracked now", {{"connections", given}});
+  return {};
 }
 
 // Nothing is ours any more, so that new flows pass to whoever took over; programs and conntrack

@@ -1,6 +1,9 @@
 #include "dataplane/ebpf/verify.h"
 
+#include <algorithm>
 #include <cstring>
+#include <functional>
+#include <iterator>
 #include <map>
 #include <string>
 
@@ -50,13 +53,43 @@ std::string describe(MapId map, const std::string& key) {
   }
 }
 
-Maps::Visit into(MapId map, Entries& entries) {
-  const MapShape shape = shape_of(map);
-  return [shape, &entries](const std::byte* key, const std::byte* value) {
-    entries[std::string(reinterpret_cast<const char*>(key), shape.key_size)] =
-        std::string(reinterpret_cast<const char*>(value), shape.value_size);
-  };
+// Every entry of one map: as it should be, or as the kernel has it. Returns an errno.
+using Source = std::function<int(const Maps::Visit&)>;
+
+// Whole maps of a large cluster are too much to keep beside what is written down of them already:
+// of each entry there is a hash here, and the entries themselves only where the hashes differ, in
+// rounds of about so many.
+constexpr size_t entries_of_round = 4096;
+
+uint64_t hash_of(const std::byte* bytes, size_t size) {
+  return std::hash<std::string_view>()({reinterpret_cast<const char*>(bytes), size});
 }
+
+class Digests {
+ public:
+  explicit Digests(MapId map) : shape_(shape_of(map)) {}
+
+  int read(const Source& source) {
+    const int error = source(
+        [&](const std::byte* key, const std::byte* value) { entries_.push_back(of(key, value)); });
+    std::sort(entries_.begin(), entries_.end());
+    return error;
+  }
+  uint64_t of(const std::byte* key, const std::byte* value) const {
+    return hash_of(key, shape_.key_size) * 31 + hash_of(value, shape_.value_size);
+  }
+  // Those that only one of both has.
+  static std::vector<uint64_t> difference(const Digests& a, const Digests& b) {
+    std::vector<uint64_t> out;
+    std::set_symmetric_difference(a.entries_.begin(), a.entries_.end(), b.entries_.begin(),
+                                  b.entries_.end(), std::back_inserter(out));
+    return out;
+  }
+
+ private:
+  const MapShape& shape_;
+  std::vector<uint64_t> entries_;
+};
 
 Bytes bytes(const std::string& text) { return std::as_bytes(std::span(text)); }
 
@@ -108,6 +141,47 @@ class Comparison {
 
 }  // namespace
 
+namespace {
+
+// Entries whose digest is among `differing`, and whose key belongs to this round.
+int read_round(MapId map, const Source& source, const std::vector<uint64_t>& differing,
+               size_t round, size_t rounds, Entries& out) {
+  const MapShape& shape = shape_of(map);
+  const Digests digests(map);
+  return source([&](const std::byte* key, const std::byte* value) {
+    if (hash_of(key, shape.key_size) % rounds != round) return;
+    if (!std::binary_search(differing.begin(), differing.end(), digests.of(key, value))) return;
+    out[std::string(reinterpret_cast<const char*>(key), shape.key_size)] =
+        std::string(reinterpret_cast<const char*>(value), shape.value_size);
+  });
+}
+
+// Returns an errno.
+int compare(Maps& maps, MapId map, const Source& wanted, bool repair, std::vector<Drift>& drifts) {
+  const Source held = [&](const Maps::Visit& visit) { return maps.each(map, visit); };
+  std::vector<uint64_t> differing;
+  {
+    Digests wanted_digests(map), held_digests(map);
+    wanted_digests.read(wanted);
+    if (const int error = held_digests.read(held); error != 0) return error;
+    differing = Digests::difference(wanted_digests, held_digests);
+  }
+  if (differing.empty()) return 0;
+  Comparison comparison(maps, map, repair);
+  const size_t rounds = 1 + differing.size() / entries_of_round;
+  for (size_t round = 0; round < rounds; ++round) {
+    Entries wanted_entries, held_entries;
+    read_round(map, wanted, differing, round, rounds, wanted_entries);
+    const int error = read_round(map, held, differing, round, rounds, held_entries);
+    if (error != 0) return error;
+    comparison.run(wanted_entries, held_entries);
+  }
+  comparison.finish(drifts);
+  return 0;
+}
+
+}  // namespace
+
 Result<std::vector<Drift>> verify_maps(Maps& maps, const ServiceSync& services,
                                        const NodeSync& node, bool repair) {
   constexpr MapId order[] = {MapId::members, MapId::source_ranges, MapId::backends,
@@ -115,21 +189,19 @@ Result<std::vector<Drift>> verify_maps(Maps& maps, const ServiceSync& services,
                              MapId::config,  MapId::addresses,     MapId::frontends};
   std::vector<Drift> drifts;
   for (const MapId map : order) {
-    Entries wanted, held;
-    if (map == MapId::addresses) {
-      services.addresses().each(into(map, wanted));
-    } else if (map == MapId::config || map == MapId::pod_cidrs || map == MapId::service_cidrs) {
-      node.each(map, into(map, wanted));
-    } else {
-      services.each(map, into(map, wanted));
-    }
-    const int error = maps.each(map, into(map, held));
-    if (error != 0) {
+    const Source wanted = [&](const Maps::Visit& visit) {
+      if (map == MapId::addresses) {
+        services.addresses().each(visit);
+      } else if (map == MapId::config || map == MapId::pod_cidrs || map == MapId::service_cidrs) {
+        node.each(map, visit);
+      } else {
+        services.each(map, visit);
+      }
+      return 0;
+    };
+    if (const int error = compare(maps, map, wanted, repair, drifts); error != 0) {
       return fail(cat("cannot read the ", shape_of(map).name, " map: ", std::strerror(error)));
     }
-    Comparison comparison(maps, map, repair);
-    comparison.run(wanted, held);
-    comparison.finish(drifts);
   }
   return drifts;
 }

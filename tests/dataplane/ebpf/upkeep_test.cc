@@ -14,6 +14,8 @@
 #include "dataplane/ebpf/pins.h"
 #include "dataplane/ebpf/stale_udp.h"
 #include "dataplane/ebpf/verify.h"
+#include "net/conntrack.h"
+#include "tests/dataplane/cluster.h"
 #include "tests/dataplane/ebpf/pods_lab.h"
 
 namespace fairlead::dataplane::test {
@@ -83,6 +85,39 @@ TEST(Verify, ManyDriftsAreCounted) {
   EXPECT_EQ(drifts->back().what, "150 more entries of the map addresses");
   EXPECT_TRUE(drifts->back().repaired);
   EXPECT_EQ(maps.size(MapId::addresses), 0u);
+}
+
+// So many that they are compared in several rounds; each map is read a few times, never kept.
+TEST(Verify, WhatManyServicesHaveIsComparedInRounds) {
+  FakeMaps maps;
+  ServiceSync sync(maps);
+  NodeSync node(maps, sync.addresses(), {});
+  const ServiceTable table = big_table(3000, 4);
+  ASSERT_TRUE(sync.apply(table, {}, true).ok());
+  ASSERT_EQ(maps.size(MapId::backends), 12000u);
+  EXPECT_EQ(ebpf::verify_maps(maps, sync, node, true)->size(), 0u);
+  std::vector<fl_backend_key> lost, foreign;
+  std::vector<fl_backend> values;
+  ebpf::each_entry<fl_backend_key, fl_backend>(
+      maps, MapId::backends, [&](const fl_backend_key& key, const fl_backend& value) {
+        if (key.slot == 0) lost.push_back(key);
+        if (key.slot != 1) return;
+        foreign.push_back(key);
+        values.push_back(value);
+        values.back().port ^= 1;
+      });
+  for (uint32_t i = 0; i < 6000; ++i) {
+    foreign.push_back({1000000, i});
+    values.push_back({});
+  }
+  maps.erase(MapId::backends, ebpf::bytes_of(lost));
+  maps.update(MapId::backends, ebpf::bytes_of(foreign), ebpf::bytes_of(values));
+  const auto drifts = ebpf::verify_maps(maps, sync, node, true);
+  ASSERT_EQ(drifts->size(), ebpf::max_drifts_of_map + 1);
+  EXPECT_EQ(drifts->back().what, "11900 more entries of the map backends");
+  EXPECT_TRUE(drifts->back().repaired);
+  EXPECT_EQ(maps.size(MapId::backends), 12000u);
+  EXPECT_EQ(ebpf::verify_maps(maps, sync, node, true)->size(), 0u);
 }
 
 TEST(KernelEntries, AreThoseOfTheService) {
@@ -187,6 +222,28 @@ TEST_F(Upkeep, RetiresWithoutTouchingWhatIsThere) {
   EXPECT_EQ(driver_->dump().find("service-cidr"), std::string::npos) << driver_->dump();
   EXPECT_EQ(sockets("b", to_web), packets("b", to_web)) << "nobody translates any more";
   EXPECT_EQ(exchange(old), "x");
+}
+
+// The next mode's rules ask for the state of connections, of which the kernel has tracked none so
+// far. To its tracker a connection may not begin with a FIN.
+TEST_F(Upkeep, ConnectionsThatTheNextModeDoesNotKnowEndWell) {
+  apply(web);
+  const net::Fd old = dialled(lab_->netns("b"), to_web);
+  EXPECT_EQ(exchange(old), "x");
+  in_node([&] {
+    ASSERT_TRUE(driver_->prepare_retire("userspace"));
+    EXPECT_EQ(net::make_conntrack()->flows(Protocol::tcp)->size(), 0u) << "it does not track";
+    const auto prepared = driver_->prepare_retire("nftables");
+    ASSERT_TRUE(prepared) << prepared.error().message;
+    EXPECT_GE(net::make_conntrack()->flows(Protocol::tcp)->size(), 1u);
+    ASSERT_EQ(system("nft 'add table inet t; add chain inet t f { type filter hook forward "
+                     "priority 0; }; add rule inet t f ct state invalid drop'"),
+              0);
+    ASSERT_TRUE(driver_->retire());
+  });
+  EXPECT_EQ(shutdown(old.get(), SHUT_WR), 0);
+  char byte;
+  EXPECT_EQ(recv(old.get(), &byte, 1, 0), 0) << "the server has heard it, and ends, too: " << errno;
 }
 
 // A child in the cgroup with one connected UDP socket; it says what came of each exchange.
