@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "dataplane/iptables/names.h"
+#include "dataplane/iptables/removal.h"
 #include "dataplane/iptables/wanted.h"
 
 namespace fairlead::dataplane::ipt {
@@ -13,14 +14,15 @@ constexpr std::string_view somebody = "another program that changes iptables rul
 
 class Compare {
  public:
-  Compare(const SavedRules& kernel, bool ipv6, Wanted::Difference& out)
-      : kernel_(kernel), family_(ipv6 ? "IPv6" : "IPv4"), out_(out) {}
+  Compare(const SavedRules& kernel, bool ipv6, size_t writes_at_once, Wanted::Difference& out)
+      : kernel_(kernel),
+        family_(ipv6 ? "IPv6" : "IPv4"),
+        writes_at_once_(writes_at_once),
+        out_(out) {}
 
-  // What is written from now on goes to another input, if this one has so many chains.
-  void split(size_t chains) {
-    if (written_ < chains) return;
-    out_.inputs.emplace_back();
-    written_ = 0;
+  // What is written from now on goes to another input, if this one is full.
+  void split() {
+    if (input().writes() >= writes_at_once_) out_.inputs.emplace_back();
   }
 
   // Rules in order.
@@ -37,9 +39,9 @@ class Compare {
   }
 
   // `head` in any order, then `tail`.
-  void shared(Shared which, const std::vector<std::string>& head,
+  void shared(Table table, std::string_view chain, const std::vector<std::string>& head,
               const std::vector<std::string>& tail) {
-    const Chain wanted{table_of(which), std::string(name_of(which)), {}};
+    const Chain wanted{table, std::string(chain), {}};
     seen_[static_cast<size_t>(wanted.table)].insert(wanted.name);
     const SavedChain* held = kernel_.find(wanted.table, wanted.name);
     if (held == nullptr) {
@@ -54,14 +56,16 @@ class Compare {
   }
 
   void stale_chains() {
+    std::vector<std::pair<Table, std::string>> stale;
     for (const Table table : all_tables) {
       const size_t at = static_cast<size_t>(table);
       for (const auto& [chain, held] : kernel_.chains[at]) {
         if (seen_[at].contains(chain)) continue;
         drift(cat(name(table, chain), " belongs to no Service"));
-        input().remove(table, chain);
+        stale.emplace_back(table, chain);
       }
     }
+    remove_chains(std::move(stale), writes_at_once_, out_.inputs);
   }
 
   // Those of one chain stand or fall together, since their order matters.
@@ -99,10 +103,7 @@ class Compare {
     if (out_.inputs.empty()) out_.inputs.emplace_back();
     return out_.inputs.back();
   }
-  void write(const Chain& chain) {
-    ++written_;
-    input().write(chain);
-  }
+  void write(const Chain& chain) { input().write(chain); }
 
   std::string name(Table table, std::string_view chain) const {
     return cat(family_, " ", to_string(table), " ", chain);
@@ -138,7 +139,7 @@ class Compare {
 
   const SavedRules& kernel_;
   const std::string_view family_;
-  size_t written_ = 0;
+  const size_t writes_at_once_;
   Wanted::Difference& out_;
   std::set<std::string, std::less<>> seen_[3];
 };
@@ -146,24 +147,32 @@ class Compare {
 }  // namespace
 
 Wanted::Difference Wanted::difference(const ServiceTable& table, const SavedRules& kernel,
-                                      size_t chains_at_once) const {
+                                      size_t writes_at_once) const {
   Difference out;
-  Compare compare(kernel, layout_.ipv6(), out);
+  Compare compare(kernel, layout_.ipv6(), writes_at_once, out);
   for (const Chain& chain : layout_.base_chains()) compare.chain(chain);
   for (const auto& [key, entry] : table.services) {
     for (const Chain& chain : layout_.service_chains(key, entry)) {
       compare.chain(chain, key.to_string());
     }
-    compare.split(chains_at_once);
+    compare.split();
   }
   std::vector<std::string> heads[shared_count];
+  std::map<std::string, std::vector<std::string>> leaves;
+  for (int byte = 0; layout_.style().tree && byte < 256; ++byte) leaves[leaf_name(byte)];
   for (const auto& [frontend, who] : claims_) {
     for (SharedRule& rule : rules_of(table, frontend)) {
-      heads[static_cast<size_t>(rule.chain)].push_back(std::move(rule.rule));
+      auto& rules = rule.leaf.empty() ? heads[static_cast<size_t>(rule.chain)] : leaves[rule.leaf];
+      rules.push_back(std::move(rule.rule));
     }
   }
+  for (const auto& [leaf, rules] : leaves) {
+    compare.shared(Table::nat, leaf, rules, {});
+    compare.split();
+  }
+  for (const Chain& chain : layout_.branches()) compare.chain(chain);
   for (const Shared chain : all_shared) {
-    compare.shared(chain, heads[static_cast<size_t>(chain)],
+    compare.shared(table_of(chain), name_of(chain), heads[static_cast<size_t>(chain)],
                    layout_.tail(chain, cluster_prefixes()));
   }
   compare.jumps(layout_.jumps());

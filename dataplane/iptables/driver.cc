@@ -6,31 +6,45 @@
 #include "base/text.h"
 #include "dataplane/capability.h"
 #include "dataplane/driver_flows.h"
-#include "dataplane/iptables/listing.h"
-#include "dataplane/iptables/restorer.h"
-#include "dataplane/iptables/wanted.h"
+#include "dataplane/iptables/family.h"
 #include "dataplane/stale_flows.h"
 
 namespace fairlead::dataplane {
 namespace {
 
-using ipt::RestoreInput;
-using ipt::SavedRules;
+using ipt::Family;
 using ipt::Table;
-using ipt::Wanted;
 
 constexpr std::string_view route_localnet = "net/ipv4/conf/all/route_localnet";
 
-std::string_view family_name(bool ipv6) { return ipv6 ? "IPv6" : "IPv4"; }
+// What decides in which style the rules are written.
+struct Size {
+  size_t services = 0, endpoints = 0;
 
-// One address family.
-struct Family {
-  bool ipv6 = false;
-  std::optional<Wanted> wanted;  // from the first apply() on
-  bool in_sync = false;
-  bool told = false;                // that this host cannot do it, and nobody needs it
-  std::optional<SavedRules> found;  // by start(), for the first apply()
+  static Size of(const ServiceEntry& entry) {
+    Size out{1, 0};
+    for (const PortRule& rule : entry.ports) out.endpoints += rule.backends.size();
+    return out;
+  }
+  static Size of(const ServiceTable& table) {
+    Size out;
+    for (const auto& [key, entry] : table.services) out += of(entry);
+    return out;
+  }
+  Size& operator+=(const Size& other) {
+    services += other.services;
+    endpoints += other.endpoints;
+    return *this;
+  }
+  Size& operator-=(const Size& other) {
+    services -= other.services;
+    endpoints -= other.endpoints;
+    return *this;
+  }
 };
+
+// Since another style is another set of rules, what is large stays so until it is half as large.
+bool is_large(bool was, size_t count, size_t limit) { return count > (was ? limit / 2 : limit); }
 
 class IptablesDriver final : public Driver {
  public:
@@ -41,8 +55,10 @@ class IptablesDriver final : public Driver {
         log_(log.named("iptables")),
         runner_(std::move(runner)),
         restorer_(*runner_, registry),
-        flows_(std::move(conntrack), "iptables", log_, registry) {
-    families_[1].ipv6 = true;
+        flows_(std::move(conntrack), "iptables", log_, registry),
+        families_{{false, *runner_, restorer_, log_}, {true, *runner_, restorer_, log_}} {
+    style_.masquerade_mark = options.masquerade_mark;
+    style_.tcp_be_liberal = options.tcp_be_liberal;
   }
 
   std::string_view mode() const override { return "iptables"; }
@@ -59,13 +75,12 @@ class IptablesDriver final : public Driver {
   bool drained() const override { return !flows_.any_to(retired_); }
 
  private:
-  Result<SavedRules> read_kernel(bool ipv6) const;
-  void plan_all(const ServiceTable& table);
+  bool choose_style();
+  void plan_all();
   void keep(const ServiceTable& table, const std::set<api::ObjectKey>& changed);
-  void send_change(Family& family, const RestoreInput& input, ApplyReport& report);
   void reconcile(Family& family, ApplyReport& report);
   void finish(ApplyReport& report);
-  Result<void> remove(RestoreInput (*removal)(const SavedRules&));
+  Result<void> remove(ipt::Removal (*removal)(const ipt::SavedRules&, size_t));
   void allow_localhost(ApplyReport& report);
   void watch_canary();
   void look_at_canary();
@@ -78,7 +93,9 @@ class IptablesDriver final : public Driver {
   DriverFlows flows_;
 
   Family families_[2];
-  ServiceTable table_;  // of the last apply()
+  ServiceTable table_;  // of the last apply(), like those below
+  Size size_;
+  ipt::Style style_;
   bool applied_ = false;
   std::optional<std::string> old_localnet_;  // what route_localnet was before us
   bool tracker_stays_ = false;               // the successor's rules keep the tracker at work
@@ -87,61 +104,40 @@ class IptablesDriver final : public Driver {
   size_t canary_turn_ = 0;
 };
 
-Result<SavedRules> IptablesDriver::read_kernel(bool ipv6) const {
-  ipt::SavedRulesReader reader;
-  Result<void> read;
-  FL_TRY_VOID(runner_->save(ipv6, [&](std::string_view line) {
-    if (read) read = reader.line(line);
-  }));
-  FL_TRY_VOID(read);
-  return reader.finish();
-}
-
 Result<void> IptablesDriver::start() {
   const auto version = runner_->version();
   if (!version) return fail("iptables: no usable program", version.error());
   log_.info("iptables", {{"version", *version}});
-  for (Family& family : families_) {
-    auto found = read_kernel(family.ipv6);
-    if (!found) {
-      if (!family.ipv6) return fail("iptables: the rules cannot be read", found.error());
-      log_.warn("the IPv6 rules cannot be read", {{"reason", found.error().message}});
-      continue;  // the first apply() tries again
-    }
-    if (!found->empty()) {
-      log_.info("found the chains of an earlier run",
-                {{"family", family_name(family.ipv6)},
-                 {"chains",
-                  found->chains[0].size() + found->chains[1].size() + found->chains[2].size()}});
-    }
-    family.found = std::move(*found);
-  }
+  for (Family& family : families_) FL_TRY_VOID(family.find());
   return {};
 }
 
-// What depends on everything: the node, and whether rules have comments.
-void IptablesDriver::plan_all(const ServiceTable& table) {
-  table_ = table;
-  size_t endpoints = 0;
-  for (const auto& [key, entry] : table_.services) {
-    for (const PortRule& rule : entry.ports) endpoints += rule.backends.size();
-  }
-  for (Family& family : families_) {
-    const ipt::Style style{family.ipv6, options_.masquerade_mark, options_.tcp_be_liberal,
-                           endpoints <= options_.comments_up_to};
-    family.wanted.emplace(ipt::Layout(table_.node, style));
-    family.wanted->reset(table_);
-    family.in_sync = false;
+// True: it is another one than before.
+bool IptablesDriver::choose_style() {
+  const ipt::Style before = style_;
+  style_.brief = is_large(style_.brief, size_.endpoints, options_.brief_above);
+  style_.tree = is_large(style_.tree, size_.services, options_.tree_above);
+  return style_ != before;
+}
+
+// What depends on everything: the node, and the style.
+void IptablesDriver::plan_all() {
+  for (const bool ipv6 : {false, true}) {
+    ipt::Style style = style_;
+    style.ipv6 = ipv6;
+    families_[ipv6].plan(table_, style);
   }
 }
 
 void IptablesDriver::keep(const ServiceTable& table, const std::set<api::ObjectKey>& changed) {
   for (const api::ObjectKey& key : changed) {
-    const auto entry = table.services.find(key);
-    if (entry == table.services.end()) {
-      table_.services.erase(key);
-    } else {
-      table_.services.insert_or_assign(key, entry->second);
+    if (const auto old = table_.services.find(key); old != table_.services.end()) {
+      size_ -= Size::of(old->second);
+      table_.services.erase(old);
+    }
+    if (const auto next = table.services.find(key); next != table.services.end()) {
+      size_ += Size::of(next->second);
+      table_.services.insert(*next);
     }
   }
 }
@@ -153,17 +149,18 @@ ApplyReport IptablesDriver::apply(const ServiceTable& table,
   report.services_changed = full ? table.services.size() : changed.size();
   flows_.update(table, changed, full);
   if (full) {
-    plan_all(table);
+    table_ = table;
+    size_ = Size::of(table_);
+    choose_style();
+    plan_all();
     applied_ = true;
   } else {
-    for (Family& family : families_) {
-      const RestoreInput input = family.wanted->change(table_, table, changed);
-      if (family.in_sync && !input.empty()) send_change(family, input, report);
-    }
+    for (Family& family : families_) family.change(table_, table, changed, report);
     keep(table, changed);
+    if (choose_style()) plan_all();
   }
   for (Family& family : families_) {
-    if (!family.in_sync) reconcile(family, report);
+    if (!family.in_sync()) reconcile(family, report);
   }
   finish(report);
   if (!canary_timer_) watch_canary();
@@ -173,7 +170,7 @@ ApplyReport IptablesDriver::apply(const ServiceTable& table,
 ApplyReport IptablesDriver::retry() {
   ApplyReport report;
   for (Family& family : families_) {
-    if (applied_ && !family.in_sync) reconcile(family, report);
+    if (applied_ && !family.in_sync()) reconcile(family, report);
   }
   if (applied_) finish(report);
   return report;
@@ -181,50 +178,15 @@ ApplyReport IptablesDriver::retry() {
 
 // What can only be done when no new flow chooses a backend that left.
 void IptablesDriver::finish(ApplyReport& report) {
-  if (!families_[0].in_sync || !families_[1].in_sync) return;
+  if (!families_[0].in_sync() || !families_[1].in_sync()) return;
   if (const auto repaired = flows_.repair(); !repaired) {
     report.errors.push_back(cat("iptables: stale UDP flows stay: ", repaired.error().message));
   }
 }
 
-void IptablesDriver::send_change(Family& family, const RestoreInput& input, ApplyReport& report) {
-  const auto sent = restorer_.send_change(family.ipv6, input, report);
-  if (sent) return;
-  family.in_sync = false;
-  log_.warn("a change was refused; comparing everything",
-            {{"family", family_name(family.ipv6)}, {"reason", sent.error().message}});
-}
-
 void IptablesDriver::reconcile(Family& family, ApplyReport& report) {
-  const auto name = family_name(family.ipv6);
-  auto kernel =
-      family.found ? Result<SavedRules>(std::move(*family.found)) : read_kernel(family.ipv6);
-  family.found.reset();
-  if (!kernel) {
-    // A host without ip6tables, and nothing for it to do.
-    if (family.ipv6 && !family.wanted->has_services()) {
-      family.in_sync = true;
-      if (!std::exchange(family.told, true)) {
-        log_.warn("no IPv6 rules on this host", {{"reason", kernel.error().message}});
-      }
-      return;
-    }
-    log_.error("the rules cannot be read", {{"family", name}, {"reason", kernel.error().message}});
-    report.errors.push_back(cat("iptables: ", name, ": ", kernel.error().message));
-    return;
-  }
-  const auto difference = family.wanted->difference(table_, *kernel, runner_->chains_at_once());
-  kernel = SavedRules();
-  for (const RestoreInput& input : difference.inputs) {
-    if (const auto sent = restorer_.send(family.ipv6, input, report); !sent) {
-      log_.error("the rules were refused", {{"family", name}, {"reason", sent.error().message}});
-      report.errors.push_back(
-          cat("iptables: ", name, ": ", input.writes(), " writes refused: ", sent.error().message));
-      return;
-    }
-  }
-  family.in_sync = true;
-  if (!family.ipv6) allow_localhost(report);
+  family.reconcile(table_, report);
+  if (&family == &families_[0] && family.in_sync()) allow_localhost(report);
 }
 
 // Once its guard stands: see Layout::base_chains().
@@ -250,23 +212,23 @@ void IptablesDriver::watch_canary() {
 // One child at a time: the tables of both families take turns.
 void IptablesDriver::look_at_canary() {
   const size_t turn = canary_turn_++ % 6;
-  Family& family = families_[turn / 3];
-  if (family.told) return;
-  if (family.in_sync) {
+  const Family& family = families_[turn / 3];
+  if (family.is_absent()) return;
+  if (family.in_sync()) {
     const Table table = ipt::all_tables[turn % 3];
-    const auto chain = runner_->list_chain(family.ipv6, table, std::string(ipt::canary_name));
-    if (!chain) {
-      log_.warn("cannot look for a flush", {{"reason", chain.error().message}});
+    const auto flushed = family.was_flushed(table);
+    if (!flushed) {
+      log_.warn("cannot look for a flush", {{"reason", flushed.error().message}});
       return;
     }
-    if (*chain && (*chain)->find(cat("-A ", ipt::canary_name)) != std::string::npos) return;
+    if (!*flushed) return;
     restorer_.saw_flush();
     log_.warn("somebody flushed a table; writing it again",
-              {{"family", family_name(family.ipv6)}, {"table", to_string(table)}});
+              {{"family", family.name()}, {"table", to_string(table)}});
   }
   ApplyReport report;
   for (Family& one : families_) {  // who flushes one mostly flushes all
-    one.in_sync = false;
+    one.doubt();
     reconcile(one, report);
   }
 }
@@ -274,51 +236,17 @@ void IptablesDriver::look_at_canary() {
 Result<std::vector<Drift>> IptablesDriver::verify(bool repair) {
   std::vector<Drift> drifts;
   if (!applied_) return drifts;
-  for (Family& family : families_) {
-    if (family.told) continue;
-    FL_TRY(const SavedRules kernel, read_kernel(family.ipv6));
-    auto difference = family.wanted->difference(table_, kernel, runner_->chains_at_once());
-    for (size_t i = 0; repair && i < difference.inputs.size(); ++i) {
-      ApplyReport report;
-      const auto sent = restorer_.send(family.ipv6, difference.inputs[i], report);
-      family.in_sync = sent.has_value();
-      if (!sent) return fail(cat("iptables: ", family_name(family.ipv6)), sent.error());
-    }
-    for (Drift& drift : difference.drifts) {
-      drift.repaired = repair;
-      drifts.push_back(std::move(drift));
-    }
-  }
+  for (Family& family : families_) FL_TRY_VOID(family.verify(table_, repair, drifts));
   return drifts;
 }
 
 std::vector<std::string> IptablesDriver::kernel_entries(const api::ObjectKey& service) const {
   std::vector<std::string> out;
-  for (const Family& family : families_) {
-    if (!family.wanted) continue;
-    const Wanted::Entries entries = family.wanted->entries(table_, service);
-    if (entries.chains.empty() && entries.shared.empty()) continue;
-    ipt::EntryLister lister(family.ipv6, entries, out);
-    const auto read = runner_->save(family.ipv6, [&](std::string_view line) { lister.line(line); });
-    if (!read) out.push_back(cat("error: ", read.error().message));
-  }
+  for (const Family& family : families_) family.list_entries(table_, service, out);
   return out;
 }
 
-std::string IptablesDriver::dump() const {
-  std::string out;
-  for (const Family& family : families_) {
-    ipt::Listing listing;
-    const auto read =
-        runner_->save(family.ipv6, [&](std::string_view line) { listing.line(line); });
-    if (!read) {
-      append(out, cat("error: ", read.error().message, "\n"));
-      continue;
-    }
-    append(out, listing.text(family.ipv6));
-  }
-  return out;
-}
+std::string IptablesDriver::dump() const { return families_[0].dump() + families_[1].dump(); }
 
 Result<void> IptablesDriver::prepare_retire(std::string_view successor) {
   tracker_stays_ = successor == to_string(Mode::nftables) || successor == to_string(Mode::ipvs);
@@ -345,25 +273,9 @@ Result<void> IptablesDriver::cleanup() {
   return {};
 }
 
-// What `input` says of the kernel's rules, if they are ours.
-Result<void> IptablesDriver::remove(RestoreInput (*removal)(const SavedRules&)) {
+Result<void> IptablesDriver::remove(ipt::Removal (*removal)(const ipt::SavedRules&, size_t)) {
   canary_timer_.reset();
-  for (Family& family : families_) {
-    family.in_sync = false;
-    family.found.reset();
-    const auto kernel = read_kernel(family.ipv6);
-    if (!kernel && family.ipv6 && !(family.wanted && family.wanted->has_services())) continue;
-    if (!kernel) return fail("iptables: cleanup", kernel.error());
-    if (!applied_ && !ipt::has_our_canary(*kernel)) {
-      if (!kernel->empty()) log_.info("another proxy's chains stay; none of them is ours");
-      continue;
-    }
-    const RestoreInput input = removal(*kernel);
-    if (input.empty()) continue;
-    if (const auto sent = runner_->restore(family.ipv6, input.text()); !sent) {
-      return fail(cat("iptables: cleanup of ", family_name(family.ipv6)), sent.error());
-    }
-  }
+  for (Family& family : families_) FL_TRY_VOID(family.remove(removal, !applied_));
   return {};
 }
 

@@ -18,7 +18,9 @@ struct IptablesOptions {
   IptablesVariant variant = IptablesVariant::automatic;
   uint32_t masquerade_mark = 0x4000;  // one bit of the packet mark (kube-proxy's bit 14)
   bool tcp_be_liberal = false;        // packets that conntrack calls INVALID are not dropped
-  size_t comments_up_to = 1000;       // endpoints; beyond, rules of endpoints have no comment
+  // Rules are written in another style (Style::brief, Style::tree) for larger clusters.
+  size_t brief_above = 1000;                           // endpoints
+  size_t tree_above = 100;                             // Services
   Duration canary_interval = std::chrono::seconds(5);  // between two looks for a flush
   RunnerLimits limits;
 };

@@ -27,8 +27,8 @@ class FakeIptables final : public IptablesRunner {
   FakeIptables();
 
   Result<std::string> version() override { return std::string("iptables v0 (fake)"); }
-  size_t chains_at_once() override { return chains_at_once_; }
-  void set_chains_at_once(size_t chains) { chains_at_once_ = chains; }
+  size_t writes_at_once() override { return writes_at_once_; }
+  void set_writes_at_once(size_t writes) { writes_at_once_ = writes; }
   Result<void> restore(bool ipv6, const std::string& input) override;
   Result<void> save(bool ipv6, const std::function<void(std::string_view)>& line) override;
   Result<std::optional<std::string>> list_chain(bool ipv6, ipt::Table table,
@@ -59,7 +59,7 @@ class FakeIptables final : public IptablesRunner {
   std::map<std::string, Chains> tables_[2];
   std::map<std::string, std::string> sysctls_;
   std::map<size_t, IptablesFault> faults_;
-  size_t calls_ = 0, restores_ = 0, chains_at_once_ = SIZE_MAX;
+  size_t calls_ = 0, restores_ = 0, writes_at_once_ = SIZE_MAX;
   std::string last_input_;
 };
 

@@ -33,6 +33,14 @@ std::string_view to_string(Table table) {
   return names[static_cast<size_t>(table)];
 }
 
+std::optional<Shared> shared_chain(Table table, std::string_view name) {
+  if (table == Table::nat && is_leaf(name)) return Shared::nat_services;
+  for (const Shared chain : all_shared) {
+    if (table_of(chain) == table && name_of(chain) == name) return chain;
+  }
+  return std::nullopt;
+}
+
 Table table_of(Shared chain) { return shared_facts[static_cast<size_t>(chain)].table; }
 std::string_view name_of(Shared chain) { return shared_facts[static_cast<size_t>(chain)].name; }
 
@@ -87,6 +95,37 @@ std::vector<Cidr> Layout::of_family(const std::vector<Cidr>& cidrs) const {
 
 bool Layout::is_served(const Ip& ip) const {
   return std::binary_search(served_.begin(), served_.end(), ip);
+}
+
+// Whether a packet of the backend itself may come back to it with its own source, so that answers
+// would not pass this node (hairpin). One that is not here is a stranger when it dials: it gets the
+// node's address before its turn comes, or the policy Local keeps it among backends that are here.
+bool Layout::may_dial_itself(const Backend& backend) const {
+  if (backend.local || (pods_.empty() && !node_.masquerade_all)) return true;
+  return std::any_of(pods_.begin(), pods_.end(),
+                     [&](const Cidr& cidr) { return cidr.contains(backend.ip); });
+}
+
+// "0.0.0.5/0.0.0.15": addresses whose last byte has this value in the bits of the mask.
+std::string Layout::low_bits(int value, int mask) const {
+  const auto text = [&](int byte) {
+    Ip ip = style_.ipv6 ? Ip{} : Ip::v4(0);
+    ip.bytes[15] = static_cast<uint8_t>(byte);
+    return ip.to_string();
+  };
+  return cat("-d ", text(value), "/", text(mask), " ");
+}
+
+std::vector<Chain> Layout::branches() const {
+  std::vector<Chain> out;
+  for (int low = 0; style_.tree && low < 16; ++low) {
+    Chain& chain = out.emplace_back(Chain{Table::nat, branch_name(low), {}});
+    for (int high = 0; high < 16; ++high) {
+      const int byte = high << 4 | low;
+      chain.rules.push_back(cat(low_bits(high << 4, 0xf0), "-j ", leaf_name(byte)));
+    }
+  }
+  return out;
 }
 
 bool Layout::in_service_cidrs(const Ip& ip) const {
@@ -193,6 +232,9 @@ std::vector<std::string> Layout::tail(Shared chain, const std::vector<Cidr>& clu
       }
       break;
     case Shared::nat_services: {
+      for (int low = 0; style_.tree && low < 16; ++low) {
+        out.push_back(cat(low_bits(low, 0x0f), "-j ", branch_name(low)));
+      }
       const std::string node_ports =
           cat(comment("kubernetes service nodeports; NOTE: this must be the last rule in this "
                       "chain"),

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <compare>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,11 +49,17 @@ inline constexpr Shared all_shared[shared_count] = {
     Shared::cluster_ips,     Shared::nat_services,      Shared::node_ports};
 Table table_of(Shared chain);
 std::string_view name_of(Shared chain);
+// The chain that a rule called `name` of this table is shared in, leaves too.
+std::optional<Shared> shared_chain(Table table, std::string_view name);
 
 struct SharedRule {
   Shared chain = Shared::nat_services;
   std::string rule;
+  std::string leaf = {};  // the chain of the tree that has it, instead; see Style::tree
   friend auto operator<=>(const SharedRule&, const SharedRule&) = default;
+
+  Table table() const { return table_of(chain); }
+  std::string_view chain_name() const { return leaf.empty() ? name_of(chain) : leaf; }
 };
 
 // What shared rules are about; one Service has it at a time. A NodePort is the unspecified address
@@ -69,7 +76,15 @@ struct Style {
   bool ipv6 = false;
   uint32_t masquerade_mark = 0x4000;
   bool tcp_be_liberal = false;  // packets that conntrack calls INVALID pass
-  bool comments = true;         // in the chains of Services: each costs 256 bytes in legacy tables
+  // The chains of Services without comments (each costs 256 bytes in legacy tables), and endpoints
+  // without a chain of their own where it would hold one rule: the kernel looks at every rule of a
+  // table, whatever the change.
+  bool brief = false;
+  // KUBE-SERVICES of nat leads on by the last byte of the address: to one of 16 chains by its lower
+  // four bits, and from there to one of 16 leaves by the others. Any set of ClusterIPs is spread
+  // evenly so, whether they were allocated in a row or at random.
+  bool tree = false;
+  friend bool operator==(const Style&, const Style&) = default;
 };
 
 class Layout {
@@ -78,8 +93,10 @@ class Layout {
   Layout(const NodeConfig& node, Style style);
 
   bool ipv6() const { return style_.ipv6; }
+  const Style& style() const { return style_; }
   std::vector<Chain> base_chains() const;  // canaries too
   std::vector<Jump> jumps() const;         // those of one chain in the order of the packet's way
+  std::vector<Chain> branches() const;     // of the tree: what leads to its leaves
 
   // The nat chains of a Service, each once.
   std::vector<Chain> service_chains(const api::ObjectKey& key, const ServiceEntry& entry) const;
@@ -98,6 +115,8 @@ class Layout {
   struct PortChains;  // service_rules.cc: makes the chains of one PortRule
   std::vector<Cidr> of_family(const std::vector<Cidr>& cidrs) const;
   bool is_served(const Ip& ip) const;
+  bool may_dial_itself(const Backend& backend) const;
+  std::string low_bits(int value, int mask) const;
   std::string reject(Protocol protocol) const;
   std::string verdict(const PortRule& rule) const;
   std::vector<SharedRule> node_port_rules(const api::ObjectKey& key, const PortRule& rule,

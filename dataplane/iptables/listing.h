@@ -54,14 +54,4 @@ class EntryLister {
   RuleLines lines_;
 };
 
-// Whether a canary of ours is there: chains without one are kube-proxy's.
-bool has_our_canary(const SavedRules& kernel);
-
-// Removes every chain of ours and the rules of the kernel's chains that lead to them.
-RestoreInput removal_of(const SavedRules& kernel);
-
-// The same for a driver that retires: translation and tracking go on for the flows that there are,
-// and the guard of 127.0.0.1 stays. removal_of() then takes away what is left.
-RestoreInput retirement_of(const SavedRules& kernel);
-
 }  // namespace fairlead::dataplane::ipt

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "dataplane/iptables/layout.h"
 #include "net/crypto.h"
 
 namespace fairlead::dataplane::ipt {
@@ -12,6 +13,9 @@ constexpr std::string_view fixed_names[] = {
     "KUBE-SERVICES",       "KUBE-EXTERNAL-SERVICES", "KUBE-NODEPORTS",    "KUBE-POSTROUTING",
     "KUBE-MARK-MASQ",      "KUBE-MARK-OUTSIDE",      "KUBE-FORWARD",      "KUBE-CLUSTER-IPS",
     "KUBE-PROXY-FIREWALL", "KUBE-PROXY-LOCALNET",    "KUBE-PROXY-CANARY", "KUBE-REJECT"};
+
+constexpr std::string_view tree_prefix = "KUBE-SERVICES-";
+constexpr std::string_view hex_digits = "0123456789abcdef";
 
 // KUBE-XLB- is what kube-proxy before 1.24 called its KUBE-EXT- chains.
 constexpr std::string_view service_prefixes[] = {"KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-",
@@ -65,8 +69,33 @@ bool is_service_chain(std::string_view name) {
                      [&](std::string_view one) { return name.starts_with(one); });
 }
 
+std::string branch_name(int low_bits) {
+  return cat(tree_prefix, hex_digits[static_cast<size_t>(low_bits)]);
+}
+
+std::string leaf_name(int byte) {
+  return cat(tree_prefix, hex_digits[static_cast<size_t>(byte >> 4)],
+             hex_digits[static_cast<size_t>(byte & 15)]);
+}
+
+bool is_leaf(std::string_view chain) {
+  return chain.starts_with(tree_prefix) && chain.size() == tree_prefix.size() + 2;
+}
+
+int rank_of(std::string_view name) {
+  if (name.starts_with(tree_prefix)) return is_leaf(name) ? 2 : 1;
+  constexpr std::pair<std::string_view, int> ranks[] = {
+      {"KUBE-FW-", 3},           {"KUBE-EXT-", 4},           {"KUBE-XLB-", 4},
+      {"KUBE-SVC-", 5},          {"KUBE-SVL-", 5},           {"KUBE-SEP-", 6},
+      {"KUBE-MARK-", last_rank}, {"KUBE-REJECT", last_rank}, {canary_name, last_rank}};
+  for (const auto& [prefix, rank] : ranks) {
+    if (name.starts_with(prefix)) return rank;
+  }
+  return 0;
+}
+
 bool is_our_chain(std::string_view name) {
-  return is_service_chain(name) ||
+  return is_service_chain(name) || name.starts_with(tree_prefix) ||
          std::find(std::begin(fixed_names), std::end(fixed_names), name) != std::end(fixed_names);
 }
 

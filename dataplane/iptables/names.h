@@ -28,9 +28,21 @@ std::string chain_name(ChainKind kind, const std::string& label, Protocol protoc
 std::string endpoint_chain_name(const std::string& label, Protocol protocol,
                                 const std::string& endpoint);
 
+// The tree below KUBE-SERVICES, by the last byte of a Service's address in hexadecimal:
+// "KUBE-SERVICES-5" leads to the leaves "KUBE-SERVICES-05" to "KUBE-SERVICES-f5".
+std::string branch_name(int low_bits);
+std::string leaf_name(int byte);
+bool is_leaf(std::string_view chain);
+
 // Whether a chain of this name is made and removed by us (or by kube-proxy, whom we replace).
 bool is_our_chain(std::string_view name);
 // One of ours that belongs to one Service port.
 bool is_service_chain(std::string_view name);
+
+// What is removed in pieces goes in this order, since a chain that a rule leads to stays. The ranks
+// 0 and last_rank have chains that lead to each other. The canary is among the last ones: as long
+// as it stands, all others are known for ours.
+int rank_of(std::string_view name);
+inline constexpr int last_rank = 7;
 
 }  // namespace fairlead::dataplane::ipt

@@ -55,9 +55,9 @@ class RealRunner final : public IptablesRunner {
     return std::string(trim(out));
   }
 
-  size_t chains_at_once() override {
+  size_t writes_at_once() override {
     if (variant_ == IptablesVariant::automatic) variant_ = choose();
-    return variant_ == IptablesVariant::nft ? 500 : SIZE_MAX;
+    return variant_ == IptablesVariant::nft ? 3000 : SIZE_MAX;
   }
 
   Result<void> restore(bool ipv6, const std::string& input) override {

@@ -29,10 +29,10 @@ class IptablesRunner {
   // "iptables v1.8.9 (nf_tables)": says which variant is used, and that it works.
   virtual Result<std::string> version() = 0;
 
-  // How many chains one input should hold. iptables-nft 1.8.9 keeps the names that an input
-  // mentions in a sorted list, so that 10^5 of them cost minutes; x_tables is replaced as a whole
-  // each time.
-  virtual size_t chains_at_once() = 0;
+  // How many rules one input should hold. iptables-nft 1.8.9 keeps the names that an input mentions
+  // in a sorted list and walks it for each rule, so that 10^5 of them cost minutes; x_tables is
+  // replaced as a whole each time.
+  virtual size_t writes_at_once() = 0;
 
   // `iptables-restore --noflush --counters`: a table takes all of its part or nothing; mangle,
   // filter and nat are committed one after the other.

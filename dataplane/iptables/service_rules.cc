@@ -43,12 +43,20 @@ struct Layout::PortChains {
 
   std::string name(ChainKind kind) const { return chain_name(kind, label, rule.protocol); }
   std::string remark(std::string_view text) const {
-    return layout.style_.comments ? comment(text) : "";
+    return layout.style_.brief ? "" : comment(text);
   }
   std::string recent(const std::string& list, std::string_view what) const {
     return cat("-m recent ", what, " --name ", list, " --mask ",
                layout.style_.ipv6 ? "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff" : "255.255.255.255",
                " --rsource ");
+  }
+
+  // Whether more than its address is to be said of the endpoint.
+  bool has_chain(const Backend& backend) const {
+    return !layout.style_.brief || rule.affinity_timeout_s != 0 || layout.may_dial_itself(backend);
+  }
+  std::string translation(const std::string& address) const {
+    return cat("-j DNAT --to-destination ", address);
   }
 
   void add_all();
@@ -66,17 +74,17 @@ void Layout::PortChains::add_endpoint(const Backend& backend) const {
       out.emplace_back(Chain{Table::nat, endpoint_chain_name(label, rule.protocol, text), {}});
   const std::string_view word = protocol_word(rule.protocol);
   chain.rules.push_back(cat("-s ", host(backend.ip), " ", remark(label), "-j KUBE-MARK-MASQ"));
+  // The match of the protocol says nothing here, and the kernel looks it up for every rule.
   chain.rules.push_back(cat("-p ", word, " ", remark(label),
-                            rule.affinity_timeout_s == 0 ? "" : recent(chain.name, "--set"), "-m ",
-                            word, " -j DNAT --to-destination ", text));
+                            rule.affinity_timeout_s == 0 ? "" : recent(chain.name, "--set"),
+                            layout.style_.brief ? "" : cat("-m ", word, " "), translation(text)));
 }
 
 // ClusterIPs only: what comes from outside the local pods gets the node's address.
 void Layout::PortChains::add_masquerade(Chain& chain, const Frontend& frontend) const {
-  const std::string match =
-      cat("-d ", host(frontend.ip), " ",
-          port_match(rule.protocol, frontend.port,
-                     layout.style_.comments ? cat(label, " cluster IP") : ""));
+  const std::string match = cat("-d ", host(frontend.ip), " ",
+                                port_match(rule.protocol, frontend.port,
+                                           layout.style_.brief ? "" : cat(label, " cluster IP")));
   if (layout.node_.masquerade_all) {
     chain.rules.push_back(cat(match, "-j KUBE-MARK-MASQ"));
   } else if (layout.pods_.size() > 1 || !layout.nodes_in_pods_.empty()) {
@@ -93,22 +101,25 @@ void Layout::PortChains::add_choice(ChainKind kind, std::span<const Backend> bac
                          frontend.local_only == (kind == ChainKind::local);
     if (is_mine) add_masquerade(chain, frontend);
   }
-  std::vector<std::string> chains, remarks;
+  const std::string protocol = cat("-p ", protocol_word(rule.protocol), " ");
+  std::vector<std::string> choices;
   for (const Backend& backend : backends) {
-    const std::string text = SocketAddress{backend.ip, backend.port}.to_string();
-    chains.push_back(endpoint_chain_name(label, rule.protocol, text));
-    remarks.push_back(remark(cat(label, " -> ", text)));
-  }
-  for (size_t i = 0; rule.affinity_timeout_s != 0 && i < chains.size(); ++i) {
-    const std::string what = cat("--rcheck --seconds ", rule.affinity_timeout_s, " --reap");
-    chain.rules.push_back(cat(remarks[i], recent(chains[i], what), "-j ", chains[i]));
-  }
-  for (size_t i = 0; i < chains.size(); ++i) {
-    const size_t left = chains.size() - i;
+    const size_t left = backends.size() - choices.size();
     const std::string choice =
         left == 1 ? "" : cat("-m statistic --mode random --probability ", probability(left), " ");
-    chain.rules.push_back(cat(remarks[i], choice, "-j ", chains[i]));
+    const std::string text = SocketAddress{backend.ip, backend.port}.to_string();
+    if (!has_chain(backend)) {
+      choices.push_back(cat(protocol, choice, translation(text)));
+      continue;
+    }
+    const std::string next = endpoint_chain_name(label, rule.protocol, text);
+    const std::string words = remark(cat(label, " -> ", text));
+    choices.push_back(cat(words, choice, "-j ", next));
+    if (rule.affinity_timeout_s == 0) continue;
+    const std::string what = cat("--rcheck --seconds ", rule.affinity_timeout_s, " --reap");
+    chain.rules.push_back(cat(words, recent(next, what), "-j ", next));
   }
+  chain.rules.insert(chain.rules.end(), choices.begin(), choices.end());
   out.push_back(std::move(chain));
 }
 
@@ -174,7 +185,7 @@ void Layout::PortChains::add_all() {
   const auto all = cluster_backends(rule), local = local_backends(rule);
   for (size_t i = 0; i < rule.backends.size(); ++i) {
     const bool used = (uses_all && i >= rule.cluster_first) || (uses_local && i < local.size());
-    if (used) add_endpoint(rule.backends[i]);
+    if (used && has_chain(rule.backends[i])) add_endpoint(rule.backends[i]);
   }
   if (uses_all && !all.empty()) add_choice(ChainKind::cluster, all);
   if (uses_local && !local.empty()) add_choice(ChainKind::local, local);

@@ -85,8 +85,12 @@ std::vector<SharedRule> Layout::address_rules(const api::ObjectKey& key, const P
                              : !internal           ? ChainKind::external
                              : frontend.local_only ? ChainKind::local
                                                    : ChainKind::cluster;
-      out.push_back({Shared::nat_services, cat(match(labelled(label, frontend)), "-j ",
-                                               chain_name(kind, label, rule.protocol))});
+      // What is about an address of the node stands before the rules that lead to NodePorts.
+      const bool in_tree = style_.tree && !is_served(ip);
+      out.push_back(
+          {Shared::nat_services,
+           cat(match(labelled(label, frontend)), "-j ", chain_name(kind, label, rule.protocol)),
+           in_tree ? leaf_name(ip.bytes[15]) : ""});
     } else if (is_served(ip)) {
       // It has no endpoint, and the NodePort behind it is another Service's.
       out.push_back({Shared::nat_services, cat(match(labelled(label, frontend)), "-j RETURN")});

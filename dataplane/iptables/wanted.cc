@@ -136,18 +136,18 @@ RestoreInput Wanted::change(const ServiceTable& before, const ServiceTable& afte
   for (const auto& [frontend, old] : touched) {
     const std::vector<SharedRule> next = rules_of(after, frontend);
     for (const SharedRule& one : without(next, old)) {
-      input.prepend(table_of(one.chain), name_of(one.chain), one.rule);
+      input.prepend(one.table(), one.chain_name(), one.rule);
     }
     for (const SharedRule& one : without(old, next)) {
-      input.erase(table_of(one.chain), name_of(one.chain), one.rule);
+      input.erase(one.table(), one.chain_name(), one.rule);
     }
   }
   const std::vector<SharedRule> next_guards = guards();
   for (const SharedRule& one : without(next_guards, old_guards)) {
-    input.append_rule(table_of(one.chain), name_of(one.chain), one.rule);
+    input.append_rule(one.table(), one.chain_name(), one.rule);
   }
   for (const SharedRule& one : without(old_guards, next_guards)) {
-    input.erase(table_of(one.chain), name_of(one.chain), one.rule);
+    input.erase(one.table(), one.chain_name(), one.rule);
   }
   return input;
 }
@@ -161,7 +161,7 @@ Wanted::Entries Wanted::entries(const ServiceTable& table, const api::ObjectKey&
     const auto who = claims_.find(frontend);
     if (who == claims_.end() || who->second.front() != key) continue;
     for (const SharedRule& rule : layout_.shared_rules(key, *entry, frontend)) {
-      out.shared.insert({rule.chain, normal_form(rule.rule)});
+      out.shared.insert({rule.chain, normal_form(rule.rule), rule.leaf});
     }
   }
   return out;

@@ -33,9 +33,9 @@ class Wanted {
     std::vector<Drift> drifts;  // the same for people
   };
   // What the kernel holds against the table, which is that of the last reset() or change(). An
-  // input ends with the Service that fills it to so many chains.
+  // input ends with the Service that fills it to so many writes.
   Difference difference(const ServiceTable& table, const SavedRules& kernel,
-                        size_t chains_at_once = SIZE_MAX) const;
+                        size_t writes_at_once = SIZE_MAX) const;
 
   // The texts of the rules of one Service: own chains, and its rules in the shared ones.
   struct Entries {

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/text.h"
 #include "dataplane/iptables/listing.h"
+#include "dataplane/iptables/removal.h"
 #include "dataplane/iptables/saved_rules.h"
 #include "dataplane/iptables/wanted.h"
 

@@ -24,12 +24,39 @@ ContractCase contract_case(std::string name, uint32_t seeds) {
   return out;
 }
 
+// As for large clusters.
+IptablesOptions large_options() {
+  IptablesOptions out;
+  out.brief_above = 0;
+  out.tree_above = 0;
+  return out;
+}
+
+template <KernelKind kind>
+std::unique_ptr<ContractKernel> large_kernel_of() {
+  return std::make_unique<IptablesKernel>(kind, large_options());
+}
+
+template <KernelKind kind>
+ContractCase large_case(std::string name, uint32_t seeds) {
+  ContractCase out = contract_case<kind>(std::move(name), seeds);
+  out.make = large_kernel_of<kind>;
+  out.make_fake = large_kernel_of<KernelKind::fake>;
+  out.endpoint_writes = 6;  // the Service's chain alone
+  return out;
+}
+
 const ContractCase on_fake = contract_case<KernelKind::fake>("Fake", 6);
 const ContractCase on_nft = contract_case<KernelKind::nft>("Nft", 2);
 const ContractCase on_legacy = contract_case<KernelKind::legacy>("Legacy", 2);
 const auto all_kernels = testing::Values(on_fake, on_nft, on_legacy);
 
 INSTANTIATE_TEST_SUITE_P(Kernels, DriverContract, all_kernels, contract_name);
+INSTANTIATE_TEST_SUITE_P(Large, DriverContract,
+                         testing::Values(large_case<KernelKind::fake>("Fake", 6),
+                                         large_case<KernelKind::nft>("Nft", 1),
+                                         large_case<KernelKind::legacy>("Legacy", 1)),
+                         contract_name);
 INSTANTIATE_TEST_SUITE_P(Kernels, DriverFaults, testing::Values(on_fake), contract_name);
 
 // What is this mode's alone.
@@ -250,6 +277,22 @@ TEST_P(IptablesDriverTest, AFlushIsSeenByTheCanaryAndRepaired) {
   EXPECT_NE(kernel().log().text().find("somebody flushed a table"), std::string::npos);
 }
 
+TEST_P(IptablesDriverTest, ACanaryThatCannotBeReadIsNoFlush) {
+  IptablesOptions options;
+  options.canary_interval = std::chrono::milliseconds(5);
+  const auto driver = kernel().make_driver(options);
+  ASSERT_TRUE(driver->apply(big_table(3, 2), {}, true).ok());
+  kernel().take_counts();
+  kernel().fail_lists(true);
+  for (int i = 0; i < 20 && kernel().log().text().find("cannot look") == std::string::npos; ++i) {
+    kernel().loop().run_once(std::chrono::milliseconds(20));
+  }
+  EXPECT_NE(kernel().log().text().find("cannot look for a flush reason=\"list was to fail\""),
+            std::string::npos)
+      << kernel().log().text();
+  EXPECT_EQ(kernel().take_counts().restores, 0u);
+}
+
 TEST_P(IptablesDriverTest, KernelEntriesAreTheRulesOfTheService) {
   const auto driver = kernel_->make_driver();
   ASSERT_TRUE(driver->apply(every_kind_table(), {}, true).ok());
@@ -270,7 +313,7 @@ TEST_P(IptablesDriverTest, KernelEntriesAreTheRulesOfTheService) {
 
 TEST_P(IptablesDriverTest, LargeTablesHaveNoCommentsInEndpointChains) {
   IptablesOptions options;
-  options.comments_up_to = 10;
+  options.brief_above = 10;
   const auto driver = kernel().make_driver(options);
   ASSERT_TRUE(driver->apply(big_table(5, 4), {}, true).ok());
   EXPECT_NE(saved().find("default/s0:http cluster IP"), std::string::npos);

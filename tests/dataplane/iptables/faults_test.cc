@@ -107,13 +107,13 @@ TEST(FaultsOnce, AFullTableIsSentInPiecesWhereTheProgramNeedsThem) {
   net::EventLoop loop;
   auto owned = std::make_unique<FakeIptables>();
   FakeIptables& kernel = *owned;
-  kernel.set_chains_at_once(20);
+  kernel.set_writes_at_once(60);
   const auto driver = make_iptables_driver({}, loop, Log(sink), registry, std::move(owned));
   api::SnapshotBuilder builder;
   const ServiceTable table = compile(*big_cluster(builder, 30, 3).snapshot, random_node());
   const ApplyReport report = driver->apply(table, {}, true);
   ASSERT_TRUE(report.ok()) << join(report.errors, "\n");
-  EXPECT_EQ(kernel.restores(), 8u);  // 120 chains and what leads to them; one for IPv6
+  EXPECT_EQ(kernel.restores(), 7u);  // 300 rules and what leads to them; one for IPv6
   EXPECT_EQ(driver->verify(false)->size(), 0u);
 }
 

@@ -25,13 +25,14 @@ class BorrowedIptables final : public IptablesRunner {
   struct Counts : FailsOnce {
     using FailsOnce::maybe_fail;
     size_t restores = 0, saves = 0, bytes = 0;
-    size_t fail_restores = 0;       // so many of the next ones
+    size_t fail_restores = 0;  // so many of the next ones
+    bool fail_lists = false;
     bool must_be_accepted = false;  // what is refused for another reason fails the test
   };
   BorrowedIptables(IptablesRunner& runner, Counts& counts) : runner_(runner), counts_(counts) {}
 
   Result<std::string> version() override { return runner_.version(); }
-  size_t chains_at_once() override { return runner_.chains_at_once(); }
+  size_t writes_at_once() override { return runner_.writes_at_once(); }
   Result<void> restore(bool ipv6, const std::string& input) override {
     ++counts_.restores;
     counts_.bytes += input.size();
@@ -53,6 +54,7 @@ class BorrowedIptables final : public IptablesRunner {
   }
   Result<std::optional<std::string>> list_chain(bool ipv6, ipt::Table table,
                                                 const std::string& chain) override {
+    if (counts_.fail_lists) return fail("list was to fail");
     return runner_.list_chain(ipv6, table, chain);
   }
   Result<std::string> set_sysctl(const std::string& name, const std::string& value) override {
@@ -68,7 +70,7 @@ class BorrowedIptables final : public IptablesRunner {
 // In memory, or one of the variants in a namespace of its own.
 class IptablesKernel final : public ContractKernel {
  public:
-  explicit IptablesKernel(KernelKind kind) {
+  explicit IptablesKernel(KernelKind kind, IptablesOptions options = {}) : options_(options) {
     counts_.must_be_accepted = true;
     if (kind == KernelKind::fake) {
       auto fake = std::make_unique<FakeIptables>();
@@ -83,7 +85,7 @@ class IptablesKernel final : public ContractKernel {
     EXPECT_TRUE(version) << version.error().message;
   }
 
-  std::unique_ptr<Driver> make_driver() override { return make_driver({}); }
+  std::unique_ptr<Driver> make_driver() override { return make_driver(options_); }
   std::unique_ptr<Driver> make_driver(IptablesOptions options) {
     return make_iptables_driver(options, loop_, Log(sink_), registry_,
                                 std::make_unique<BorrowedIptables>(*runner_, counts_));
@@ -120,12 +122,14 @@ class IptablesKernel final : public ContractKernel {
     return out;
   }
   void allow_refusals() { counts_.must_be_accepted = false; }
+  void fail_lists(bool yes) { counts_.fail_lists = yes; }
   void fail_restores(size_t count) { counts_.fail_restores = count; }
   IptablesRunner& runner() { return *runner_; }
   Registry& registry() { return registry_; }
   net::EventLoop& loop() { return loop_; }
 
  private:
+  const IptablesOptions options_;
   BorrowedIptables::Counts counts_;
   std::unique_ptr<FreshNetns> netns_;
   std::unique_ptr<IptablesRunner> runner_;

@@ -8,11 +8,12 @@
 namespace fairlead::dataplane {
 namespace {
 
-PacketCase packet_case(std::string name, IptablesVariant variant) {
+PacketCase packet_case(std::string name, IptablesVariant variant, bool large = false) {
   PacketCase out{std::move(name), Mode::iptables,
-                 [variant](net::EventLoop& loop, const Log& log, Registry& registry) {
+                 [variant, large](net::EventLoop& loop, const Log& log, Registry& registry) {
                    IptablesOptions options;
                    options.variant = variant;
+                   if (large) options.brief_above = options.tree_above = 0;
                    return make_iptables_driver(options, loop, log, registry);
                  }};
   out.changes = 30;
@@ -22,6 +23,11 @@ PacketCase packet_case(std::string name, IptablesVariant variant) {
 const auto variants = testing::Values(packet_case("Nft", IptablesVariant::nft),
                                       packet_case("Legacy", IptablesVariant::legacy));
 INSTANTIATE_TEST_SUITE_P(Variants, PacketContract, variants, packet_case_name);
+// As for large clusters.
+INSTANTIATE_TEST_SUITE_P(Large, PacketContract,
+                         testing::Values(packet_case("Nft", IptablesVariant::nft, true),
+                                         packet_case("Legacy", IptablesVariant::legacy, true)),
+                         packet_case_name);
 
 // What is this mode's alone.
 class IptablesPackets : public PacketContract {};
