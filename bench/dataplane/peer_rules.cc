@@ -7,6 +7,19 @@
 #include "base/text.h"
 
 namespace fairlead::bench {
+
+std::string peer_nat_input(std::string_view chains, std::string_view rules) {
+  return cat("*nat\n:KUBE-SERVICES - [0:0]\n:KUBE-POSTROUTING - [0:0]\n:KUBE-MARK-MASQ - [0:0]\n",
+             chains,
+             "-A PREROUTING -j KUBE-SERVICES\n-A OUTPUT -j KUBE-SERVICES\n"
+             "-A POSTROUTING -j KUBE-POSTROUTING\n"
+             "-A KUBE-MARK-MASQ -j MARK --or-mark 0x4000\n"
+             "-A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN\n"
+             "-A KUBE-POSTROUTING -j MARK --xor-mark 0x4000\n"
+             "-A KUBE-POSTROUTING -j MASQUERADE --random-fully\n",
+             rules, "COMMIT\n");
+}
+
 namespace {
 
 // One service port with one backend, as a number to name chains by.
@@ -41,15 +54,7 @@ std::string iptables_rules(const std::vector<Peer>& peers, const std::string& po
     rules += cat("-A ", sep, " -p tcp -m tcp -j DNAT --to-destination ", peer.backend_ip, ":",
                  peer.backend_port, "\n");
   }
-  return cat("*nat\n:KUBE-SERVICES - [0:0]\n:KUBE-POSTROUTING - [0:0]\n:KUBE-MARK-MASQ - [0:0]\n",
-             chains,
-             "-A PREROUTING -j KUBE-SERVICES\n-A OUTPUT -j KUBE-SERVICES\n"
-             "-A POSTROUTING -j KUBE-POSTROUTING\n"
-             "-A KUBE-MARK-MASQ -j MARK --or-mark 0x4000\n"
-             "-A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN\n"
-             "-A KUBE-POSTROUTING -j MARK --xor-mark 0x4000\n"
-             "-A KUBE-POSTROUTING -j MASQUERADE --random-fully\n",
-             services, rules, "COMMIT\n");
+  return peer_nat_input(chains, services + rules);
 }
 
 std::string nftables_rules(const std::vector<Peer>& peers, const std::string& pods) {

@@ -2,6 +2,7 @@
 // same run. TCP ClusterIPs only.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "dataplane/service_table.h"
@@ -12,5 +13,9 @@ namespace fairlead::bench {
 // nftables (kube-proxy's: a map of verdicts, a chain for each service and each endpoint),
 // ipvs (ipvsadm, addresses on a dummy device).
 void load_peer_rules(std::string_view tool, const dataplane::ServiceTable& table);
+
+// An input of iptables-restore for kube-proxy's nat table: what leads to KUBE-SERVICES and
+// KUBE-POSTROUTING, and these; then the chains (":NAME - [0:0]" lines) and rules of Services.
+std::string peer_nat_input(std::string_view chains, std::string_view rules);
 
 }  // namespace fairlead::bench
