@@ -38,10 +38,12 @@ static __noinline struct fl_nat* find_flow(const struct fl_tuple* key) {
   return bpf_map_lookup_elem(now, key);
 }
 
-// `flags`: BPF_ANY or BPF_NOEXIST. 0: it is there now.
+// `flags`: BPF_ANY or BPF_NOEXIST, for which one that has not followed yet is there, too. 0: it is
+// written.
 static __noinline long write_flow(const struct fl_tuple* key, const struct fl_nat* nat,
                                   __u64 flags) {
-  if (flags == BPF_NOEXIST && conntrack_of(FL_FLOWS_BEFORE)) find_flow(key);
+  void* before = flags == BPF_NOEXIST ? conntrack_of(FL_FLOWS_BEFORE) : 0;
+  if (before && bpf_map_lookup_elem(before, key)) return -1;
   void* now = conntrack_of(FL_FLOWS_NOW);
   return now ? bpf_map_update_elem(now, key, nat, flags) : -1;
 }

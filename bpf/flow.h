@@ -76,18 +76,17 @@ static __noinline bool masquerade(struct packet* p, struct new_flow* flow) {
   if (range == 0 || range > 65535) return false;
   struct fl_tuple out, back;
   backend_tuple(p, &flow->chosen, &out);
-  struct fl_nat to_client;
+  struct fl_nat nat;  // of the way back to the client, and then of that to the backend
   __u32 now = ticks(), start = bpf_get_prandom_u32();
-  init_nat(&to_client, &p->tuple.src, p->tuple.sport, FL_NAT_REPLY, &flow->chosen, now);
+  init_nat(&nat, &p->tuple.src, p->tuple.sport, FL_NAT_REPLY, &flow->chosen, now);
   for (int i = 0; i < PORT_ATTEMPTS; ++i) {
     bool timely = i < TIMELY_ATTEMPTS;
     __be16 port = bpf_htons(low + (timely ? timely_port() : start + i) % range);
     partner_of(&out, &flow->node, port, &back);
     if (timely && find_flow(&back)) continue;
-    if (!take(&back, &to_client)) continue;
-    struct fl_nat to_node;
-    init_nat(&to_node, &flow->node, port, 0, &flow->chosen, now);
-    return write_flow(&out, &to_node, BPF_ANY) == 0;
+    if (!take(&back, &nat)) continue;
+    init_nat(&nat, &flow->node, port, 0, &flow->chosen, now);
+    return write_flow(&out, &nat, BPF_ANY) == 0;
   }
   return false;
 }

@@ -34,14 +34,6 @@ Result<bpf_map_info> shape_in_kernel(const net::Fd& map) {
   return fail(cat("cannot ask for the shape of the conntrack map: ", std::strerror(errno)));
 }
 
-Result<net::Fd> make_conntrack(uint32_t entries) {
-  net::Fd map(bpf_map_create(BPF_MAP_TYPE_LRU_HASH, "conntrack", sizeof(fl_tuple), sizeof(fl_nat),
-                             entries, nullptr));
-  if (map) return map;
-  return fail(cat("cannot make a conntrack map of ", entries,
-                  " entries (--max-conntrack): ", std::strerror(errno)));
-}
-
 // From the map before into that of now, which both must be there; then the one before is let go.
 // What programs have written meanwhile is newer, and stays.
 Result<size_t> end_move(int flows) {
@@ -69,28 +61,41 @@ net::Fd older_conntrack(const Pins& pins) {
 
 }  // namespace
 
+Result<net::Fd> make_conntrack(uint32_t entries, const EntryTypes& types) {
+  LIBBPF_OPTS(bpf_map_create_opts, opts);
+  opts.btf_fd = static_cast<uint32_t>(types.btf);
+  opts.btf_key_type_id = types.key;
+  opts.btf_value_type_id = types.value;
+  net::Fd map(bpf_map_create(BPF_MAP_TYPE_LRU_HASH, "conntrack", sizeof(fl_tuple), sizeof(fl_nat),
+                             entries, &opts));
+  if (map) return map;
+  return fail(cat("cannot make a conntrack map of ", entries,
+                  " entries (--max-conntrack): ", std::strerror(errno)));
+}
+
 Result<net::Fd> conntrack_in_use(int flows) {
   net::Fd now = map_in(flows, FL_FLOWS_NOW);
   if (now) return now;
   return fail(cat("cannot open the conntrack map: ", std::strerror(errno)));
 }
 
-Result<net::Fd> open_conntrack(int flows, const Pins& pins, uint32_t entries) {
+Result<net::Fd> open_conntrack(int flows, const Pins& pins, uint32_t entries,
+                               const EntryTypes& types) {
   if (net::Fd now = map_in(flows, FL_FLOWS_NOW)) return now;
   net::Fd older = older_conntrack(pins);
   // The kernel refuses a map of another shape.
   if (older && put(flows, FL_FLOWS_NOW, older)) return older;
-  FL_TRY(net::Fd fresh, make_conntrack(entries));
+  FL_TRY(net::Fd fresh, make_conntrack(entries, types));
   FL_TRY_VOID(put(flows, FL_FLOWS_NOW, fresh));
   return fresh;
 }
 
-Result<size_t> resize_conntrack(int flows, uint32_t entries) {
+Result<size_t> resize_conntrack(int flows, uint32_t entries, const EntryTypes& types) {
   FL_TRY(size_t moved, end_move(flows));
   FL_TRY(const net::Fd now, conntrack_in_use(flows));
   FL_TRY(const bpf_map_info info, shape_in_kernel(now));
   if (info.max_entries == entries) return moved;
-  FL_TRY(const net::Fd next, make_conntrack(entries));
+  FL_TRY(const net::Fd next, make_conntrack(entries, types));
   FL_TRY_VOID(put(flows, FL_FLOWS_BEFORE, now));
   FL_TRY_VOID(put(flows, FL_FLOWS_NOW, next));
   FL_TRY(const size_t more, end_move(flows));

@@ -13,6 +13,14 @@
 
 namespace fairlead::dataplane::ebpf {
 
+// What the kernel is told of a conntrack map's entries. Before Linux 6.2 it takes a map for `flows`
+// only when that, too, says its types: numbers in the BTF of this descriptor.
+struct EntryTypes {
+  int btf = -1;
+  uint32_t key = 0, value = 0;
+};
+Result<net::Fd> make_conntrack(uint32_t entries, const EntryTypes& types);
+
 // The conntrack map that `flows`, a descriptor, has in use.
 Result<net::Fd> conntrack_in_use(int flows);
 
@@ -20,10 +28,11 @@ Result<net::Fd> conntrack_in_use(int flows);
 // had it since layout 1), so that the programs of both layouts share it until the older ones are
 // gone; else a new one of `entries`. What older entries say of their service may be another
 // service's number here: their datagrams then choose a backend again.
-Result<net::Fd> open_conntrack(int flows, const Pins& pins, uint32_t entries);
+Result<net::Fd> open_conntrack(int flows, const Pins& pins, uint32_t entries,
+                               const EntryTypes& types);
 
 // Ends a move that an earlier run began, and moves to a map of `entries` when the one in use has
 // another size. Returns how many entries moved.
-Result<size_t> resize_conntrack(int flows, uint32_t entries);
+Result<size_t> resize_conntrack(int flows, uint32_t entries, const EntryTypes& types);
 
 }  // namespace fairlead::dataplane::ebpf

@@ -1,6 +1,7 @@
 #include "dataplane/ebpf/object.h"
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -105,6 +106,7 @@ struct Object::Impl {
   std::string verifier_log = std::string(verifier_log_size, '\0');
   fl_marks* marks = nullptr;
   net::Fd conntrack;
+  std::string conntrack_pin;  // for programs of layouts before 4, and for people
   uint32_t max_conntrack = 0;
 
   ~Impl() {
@@ -195,6 +197,19 @@ struct Object::Impl {
     return map_marks();
   }
 
+  EntryTypes conntrack_types() const {
+    const btf* types = bpf_object__btf(skeleton->obj);
+    const auto number = [&](const char* name) {
+      return static_cast<uint32_t>(btf__find_by_name_kind(types, name, BTF_KIND_STRUCT));
+    };
+    return {bpf_object__btf_fd(skeleton->obj), number("fl_tuple"), number("fl_nat")};
+  }
+
+  Result<void> use_conntrack(net::Fd now) {
+    conntrack = std::move(now);
+    return pin(conntrack.get(), conntrack_pin);
+  }
+
   int fd_of(const char* name) const { return bpf_object__find_map_fd_by_name(skeleton->obj, name); }
 
   Result<void> map_marks() {
@@ -227,7 +242,10 @@ Result<std::unique_ptr<Object>> Object::load(const Pins& pins, const EbpfOptions
   }
   FL_TRY_VOID(impl->load());
   impl->max_conntrack = std::max(options.max_conntrack, least);
-  FL_TRY(impl->conntrack, open_conntrack(impl->fd_of("flows"), pins, impl->max_conntrack));
+  impl->conntrack_pin = pins.map("conntrack");
+  FL_TRY(net::Fd conntrack,
+         open_conntrack(impl->fd_of("flows"), pins, impl->max_conntrack, impl->conntrack_types()));
+  FL_TRY_VOID(impl->use_conntrack(std::move(conntrack)));
   bpf_object__for_each_map(map, object) {
     if (!is_internal(map)) FL_TRY_VOID(pin(bpf_map__fd(map), pins.map(bpf_map__name(map))));
   }
@@ -253,10 +271,14 @@ int Object::map_fd(const std::string& name) const {
   return name == "conntrack" ? impl_->conntrack.get() : impl_->fd_of(name.c_str());
 }
 
+EntryTypes Object::conntrack_types() const { return impl_->conntrack_types(); }
+
 Result<size_t> Object::resize_flows() {
   const int flows = impl_->fd_of("flows");
-  FL_TRY(const size_t moved, resize_conntrack(flows, impl_->max_conntrack));
-  FL_TRY(impl_->conntrack, conntrack_in_use(flows));
+  FL_TRY(const size_t moved,
+         resize_conntrack(flows, impl_->max_conntrack, impl_->conntrack_types()));
+  FL_TRY(net::Fd now, conntrack_in_use(flows));
+  FL_TRY_VOID(impl_->use_conntrack(std::move(now)));
   return moved;
 }
 

@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "bpf/shared/marks.h"
 #include "dataplane/ebpf/driver.h"
+#include "dataplane/ebpf/flow_maps.h"
 #include "dataplane/ebpf/kernel_maps.h"
 #include "dataplane/ebpf/pins.h"
 
@@ -36,6 +37,7 @@ class Object {
   int map_fd(const std::string& name) const;      // -1: no such map; "conntrack": that of now
   int program_fd(const std::string& name) const;  // -1: not loaded
   fl_marks& marks() const;                        // shared with the programs; new ones: everything
+  EntryTypes conntrack_types() const;
   // Gives the conntrack map the size that the options want, and ends what an earlier run began.
   // Programs that use another map than our `flows` must be gone. Its descriptor may be another one
   // afterwards. Returns how many entries moved.

@@ -44,6 +44,12 @@ void put(int flows, uint32_t slot, int conntrack) {
   EXPECT_EQ(bpf_map_update_elem(flows, &slot, &conntrack, BPF_ANY), 0) << strerror(errno);
 }
 
+net::Fd make(const Object& object, uint32_t size) {
+  auto map = make_conntrack(size, object.conntrack_types());
+  EXPECT_TRUE(map) << map.error().message;
+  return map ? std::move(*map) : net::Fd();
+}
+
 class FlowMaps : public testing::Test {
  protected:
   void SetUp() override {
@@ -95,8 +101,9 @@ TEST_F(FlowMaps, ProgramsOfTwoLayoutsShareTheirFlows) {
 
 // Before layout 4 programs had the map itself, pinned by its name.
 TEST_F(FlowMaps, APlainMapOfAnOlderLayoutIsShared) {
-  const net::Fd plain(bpf_map_create(BPF_MAP_TYPE_LRU_HASH, "conntrack", sizeof(fl_tuple),
-                                     sizeof(fl_nat), 4096, nullptr));
+  const auto older = load();
+  const net::Fd plain = make(*older, 4096);
+  for (const char* name : {"flows", "conntrack"}) unlink(pins_->map(name).c_str());
   begin(plain.get(), 1, 10);
   ASSERT_EQ(bpf_obj_pin(plain.get(), pins_->map("conntrack").c_str()), 0) << strerror(errno);
   age_pins();
@@ -134,6 +141,9 @@ TEST_F(FlowMaps, FlowsMoveIntoAMapOfAnotherSize) {
   EXPECT_EQ(held(second->map_fd("conntrack"), 1), 10);
   EXPECT_EQ(held(second->map_fd("conntrack"), 2), 20);
   EXPECT_EQ(*second->resize_flows(), 0u);
+  const net::Fd pinned(bpf_obj_get(pins_->map("conntrack").c_str()));
+  EXPECT_EQ(held(pinned.get(), 2), 20) << "where programs of layout 3 look for it";
+  EXPECT_EQ(entries(pinned.get()), options_.max_conntrack);
 }
 
 // Killed after the first step, or after the second one, with packets in between.
@@ -147,8 +157,7 @@ TEST_F(FlowMaps, AMoveThatWasCutOffIsEndedByTheNextRun) {
   EXPECT_EQ(*second->resize_flows(), 0u) << "from a map into itself";
   EXPECT_EQ(held(second->map_fd("conntrack"), 1), 10);
 
-  const net::Fd next(bpf_map_create(BPF_MAP_TYPE_LRU_HASH, "conntrack", sizeof(fl_tuple),
-                                    sizeof(fl_nat), 4096, nullptr));
+  const net::Fd next = make(*first, 4096);
   put(flows, FL_FLOWS_BEFORE, before);
   put(flows, FL_FLOWS_NOW, next.get());
   begin(next.get(), 2, 21);
@@ -166,8 +175,7 @@ TEST_F(FlowMaps, AMoveThatWasCutOffIsEndedByTheNextRun) {
 // An older layout's move is ended by those who take its flows over.
 TEST_F(FlowMaps, AMoveOfAnOlderLayoutIsEndedBeforeItsMapIsShared) {
   const auto older = load();
-  const net::Fd next(bpf_map_create(BPF_MAP_TYPE_LRU_HASH, "conntrack", sizeof(fl_tuple),
-                                    sizeof(fl_nat), options_.max_conntrack, nullptr));
+  const net::Fd next = make(*older, options_.max_conntrack);
   begin(older->map_fd("conntrack"), 1, 10);
   put(older->map_fd("flows"), FL_FLOWS_BEFORE, older->map_fd("conntrack"));
   put(older->map_fd("flows"), FL_FLOWS_NOW, next.get());

@@ -98,9 +98,9 @@ std::string_view suffix(Variant variant) {
 // still in the one before.
 void begin_move(Object& object) {
   ASSERT_TRUE(object.resize_flows());  // ends the move before
-  const net::Fd fresh(bpf_map_create(BPF_MAP_TYPE_LRU_HASH, "conntrack", sizeof(fl_tuple),
-                                     sizeof(fl_nat), 4096, nullptr));
-  const int now = fresh.get(), before = object.map_fd("conntrack"), flows = object.map_fd("flows");
+  const auto fresh = make_conntrack(4096, object.conntrack_types());
+  ASSERT_TRUE(fresh) << fresh.error().message;
+  const int now = fresh->get(), before = object.map_fd("conntrack"), flows = object.map_fd("flows");
   const uint32_t slots[] = {FL_FLOWS_BEFORE, FL_FLOWS_NOW};
   ASSERT_EQ(bpf_map_update_elem(flows, &slots[0], &before, BPF_ANY), 0);
   ASSERT_EQ(bpf_map_update_elem(flows, &slots[1], &now, BPF_ANY), 0);
