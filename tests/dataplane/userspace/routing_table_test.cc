@@ -76,6 +76,23 @@ TEST(RoutingTable, ChangesMakeANewTableAndLeaveTheOldOne) {
   EXPECT_EQ(one.find({{a.to.ip, 81}, Protocol::tcp}), nullptr);
 }
 
+// Addresses in a row, as clusters give them, differ in their last bytes only.
+TEST(FlowKeyHash, SpreadsAddressesInARowOverTheTable) {
+  for (const char* first : {"10.96.0.0", "fd96::"}) {
+    std::map<size_t, size_t> leaves;
+    size_t most = 0;
+    for (uint32_t i = 0; i < 10'000; ++i) {
+      Ip ip = *Ip::parse(first);
+      ip.bytes[14] = static_cast<uint8_t>(i >> 8);
+      ip.bytes[15] = static_cast<uint8_t>(i);
+      const size_t hash = FlowKeyHash()({{ip, 80}, Protocol::tcp});
+      most = std::max(most, ++leaves[hash % 4096]);
+    }
+    EXPECT_GT(leaves.size(), 3000u) << first;
+    EXPECT_LT(most, 24u) << first;
+  }
+}
+
 TEST(Rows, NodePortsHaveOneForEachAddressOfTheirFamily) {
   NodeConfig node = random_node();
   ServiceEntry entry;
