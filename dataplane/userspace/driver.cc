@@ -37,6 +37,8 @@ class UserspaceDriver final : public Driver {
     if (!forwarder_) return;
     stay();
     drain();
+    // Nobody guards the ports of a VIP any more: servers of the node would be reached through it.
+    if (const auto removed = remove_routes(); !removed) log_.warn(removed.error().message);
   }
 
   std::string_view mode() const override { return "userspace"; }
@@ -125,6 +127,11 @@ void UserspaceDriver::drain() {
 Result<void> UserspaceDriver::start() {
   FL_TRY_VOID(handover_.end());
   FL_TRY_VOID(open_routes());
+  FL_TRY(const auto left, doors_.routes->list());
+  if (!left.empty()) {
+    log_.info("removing the local addresses of an earlier run", {{"routes", left.size()}});
+    FL_TRY_VOID(remove_routes());
+  }
   FL_TRY(forwarder_, userspace::Forwarder::start(options_.limits, *doors_.clock, metrics_, log_));
   if (auto attached = attach(); !attached) {
     forwarder_.reset();
