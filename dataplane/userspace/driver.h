@@ -24,9 +24,9 @@ struct UserspaceOptions {
 };
 
 // Acts in the network namespace in which the thread is at start(). The log's sink and the registry
-// outlive the driver. Its destruction waits for connections to end, `drain` at most, then ends every
-// flow and takes the VIPs' routes away: without the process nobody serves them. start() removes the
-// routes of a run that was killed.
+// outlive the driver. Its destruction waits for connections to end, `drain` at most, then ends
+// every flow and takes the VIPs' routes away: without the process nobody serves them. start()
+// removes the routes of a run that was killed.
 std::unique_ptr<Driver> make_userspace_driver(const UserspaceOptions& options, const Log& log,
                                               Registry& registry);
 
