@@ -3,6 +3,8 @@
 #include <netinet/in.h>
 #include <time.h>
 
+#include <cerrno>
+
 namespace fairlead::dataplane::ebpf {
 
 uint32_t ticks_now() {
@@ -45,10 +47,25 @@ ConntrackSweep sweep_conntrack(Maps& maps, uint32_t now, bool hurry) {
                                                  ++sweep.entries;
                                                }
                                              });
-  if (over.empty()) return sweep;
-  WriteOutcome outcome = maps.erase(MapId::conntrack, bytes_of(over));
-  sweep.removed = outcome.done;
-  if (sweep.error == 0) sweep.error = outcome.error;
+  // Reading takes its time, and clients use the ports of ended connections again: each entry is
+  // looked at once more right before it goes, or a connection would lose it that has just begun.
+  for (const fl_tuple& tuple : over) {
+    fl_nat nat;
+    const int error = maps.get(MapId::conntrack, reinterpret_cast<const std::byte*>(&tuple),
+                               reinterpret_cast<std::byte*>(&nat));
+    if (error == ENOENT) continue;
+    if (error != 0) {
+      sweep.error = error;
+      break;
+    }
+    if (!is_over(tuple, nat, now, hurry)) {
+      ++sweep.entries;
+      continue;
+    }
+    const WriteOutcome outcome = maps.erase(MapId::conntrack, std::as_bytes(std::span(&tuple, 1)));
+    sweep.removed += outcome.done;
+    if (sweep.error == 0) sweep.error = outcome.error;
+  }
   return sweep;
 }
 

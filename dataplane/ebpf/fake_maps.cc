@@ -1,5 +1,6 @@
 #include "dataplane/ebpf/fake_maps.h"
 
+#include <algorithm>
 #include <cerrno>
 
 namespace fairlead::dataplane::ebpf {
@@ -38,6 +39,13 @@ WriteOutcome FakeMaps::erase(MapId map, Bytes keys) {
 
 int FakeMaps::each(MapId map, const Visit& visit) const {
   for (const auto& [key, value] : table(map).entries) visit(key.data(), value.data());
+  return 0;
+}
+
+int FakeMaps::get(MapId map, const std::byte* key, std::byte* value) const {
+  const auto found = table(map).entries.find({key, key + shape_of(map).key_size});
+  if (found == table(map).entries.end()) return ENOENT;
+  std::copy(found->second.begin(), found->second.end(), value);
   return 0;
 }
 

@@ -20,6 +20,7 @@ class FakeMaps final : public Maps {
   WriteOutcome update(MapId map, Bytes keys, Bytes values) override;
   WriteOutcome erase(MapId map, Bytes keys) override;
   int each(MapId map, const Visit& visit) const override;
+  int get(MapId map, const std::byte* key, std::byte* value) const override;
   size_t capacity(MapId map) const override;
   size_t size(MapId map) const { return table(map).entries.size(); }
 
@@ -54,6 +55,9 @@ class FaultyMaps final : public Maps {
   WriteOutcome update(MapId map, Bytes keys, Bytes values) override;
   WriteOutcome erase(MapId map, Bytes keys) override;
   int each(MapId map, const Visit& visit) const override { return base_.each(map, visit); }
+  int get(MapId map, const std::byte* key, std::byte* value) const override {
+    return base_.get(map, key, value);
+  }
   size_t capacity(MapId map) const override { return base_.capacity(map); }
   size_t writes() const { return writes_; }
 

@@ -88,6 +88,10 @@ int KernelMaps::each(MapId map, const Visit& visit) const {
   return each_in_map(fd(map), shape.key_size, shape.value_size, visit);
 }
 
+int KernelMaps::get(MapId map, const std::byte* key, std::byte* value) const {
+  return bpf_map_lookup_elem(fd(map), key, value) == 0 ? 0 : errno;
+}
+
 int each_in_map(int fd, size_t key_size, size_t value_size, const Maps::Visit& visit) {
   const size_t read_batch = std::max(most_read_bytes / (key_size + value_size), least_read_batch);
   std::vector<std::byte> keys(key_size * read_batch), values(value_size * read_batch);

@@ -16,6 +16,7 @@ class KernelMaps final : public Maps {
   WriteOutcome update(MapId map, Bytes keys, Bytes values) override;
   WriteOutcome erase(MapId map, Bytes keys) override;
   int each(MapId map, const Visit& visit) const override;
+  int get(MapId map, const std::byte* key, std::byte* value) const override;
   size_t capacity(MapId map) const override { return capacities_[static_cast<size_t>(map)]; }
 
  private:

@@ -59,6 +59,8 @@ class Maps {
   // Every entry, in no order. Returns an errno. A map that changes meanwhile may show an entry
   // twice or not at all.
   virtual int each(MapId map, const Visit& visit) const = 0;
+  // One entry. Returns an errno; ENOENT: there is none.
+  virtual int get(MapId map, const std::byte* key, std::byte* value) const = 0;
   virtual size_t capacity(MapId map) const = 0;  // entries
 };
 

@@ -40,6 +40,9 @@ class MarkingMaps final : public Maps {
   WriteOutcome update(MapId map, Bytes keys, Bytes values) override;
   WriteOutcome erase(MapId map, Bytes keys) override { return base_.erase(map, keys); }
   int each(MapId map, const Visit& visit) const override { return base_.each(map, visit); }
+  int get(MapId map, const std::byte* key, std::byte* value) const override {
+    return base_.get(map, key, value);
+  }
   size_t capacity(MapId map) const override { return base_.capacity(map); }
 
  private:

@@ -49,6 +49,54 @@ TEST(ConntrackSweep, InAHurryClosedConnectionsGoSoonerAndNothingElse) {
   }
 }
 
+// While the agent reads on, programs give the entries that it has seen to new connections.
+class BusyMaps final : public Maps {
+ public:
+  explicit BusyMaps(FakeMaps& base) : base_(base) {}
+  WriteOutcome update(MapId map, Bytes keys, Bytes values) override {
+    return base_.update(map, keys, values);
+  }
+  WriteOutcome erase(MapId map, Bytes keys) override { return base_.erase(map, keys); }
+  int get(MapId map, const std::byte* key, std::byte* value) const override {
+    return base_.get(map, key, value);
+  }
+  size_t capacity(MapId map) const override { return base_.capacity(map); }
+  int each(MapId map, const Visit& visit) const override {
+    const int error = base_.each(map, visit);
+    base_.erase(map, std::as_bytes(std::span(&gone, 1)));
+    const fl_nat begun{.seen = now + 1};
+    base_.update(map, std::as_bytes(std::span(&reused, 1)), std::as_bytes(std::span(&begun, 1)));
+    return error;
+  }
+
+  fl_tuple reused{}, gone{};
+
+ private:
+  FakeMaps& base_;
+};
+
+TEST(ConntrackSweep, AConnectionThatBeginsMeanwhileKeepsItsEntry) {
+  FakeMaps maps;
+  std::vector<fl_tuple> keys(3);
+  std::vector<fl_nat> values(3);
+  for (size_t i = 0; i < keys.size(); ++i) {
+    keys[i].protocol = IPPROTO_TCP;
+    keys[i].sport = static_cast<uint16_t>(i);
+    values[i].flags = FL_NAT_RST;
+    values[i].seen = now - 100;
+  }
+  maps.update(MapId::conntrack, bytes_of(keys), bytes_of(values));
+  BusyMaps busy(maps);
+  busy.reused = keys[1];
+  busy.gone = keys[2];
+  const ConntrackSweep sweep = sweep_conntrack(busy, now);
+  EXPECT_EQ(sweep.error, 0);
+  EXPECT_EQ(sweep.removed, 1u);
+  EXPECT_EQ(sweep.entries, 1u);
+  EXPECT_EQ(maps.size(MapId::conntrack), 1u);
+  ASSERT_NE(maps.find<fl_nat>(MapId::conntrack, keys[1]), nullptr);
+}
+
 TEST(SweepPace, IsDueWhenFlowsMayHaveFilledHalfOfTheMap) {
   constexpr size_t capacity = 1000;
   SweepPace pace;

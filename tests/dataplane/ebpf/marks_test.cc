@@ -119,6 +119,7 @@ class UnreadableMaps final : public Maps {
   WriteOutcome update(MapId, Bytes, Bytes) override { return {}; }
   WriteOutcome erase(MapId, Bytes) override { return {}; }
   int each(MapId, const Visit&) const override { return EPERM; }
+  int get(MapId, const std::byte*, std::byte*) const override { return EPERM; }
   size_t capacity(MapId) const override { return 0; }
 };
 
