@@ -18,17 +18,24 @@ TEST_F(TcpForwarding, GoesOnToTheNextBackendWhenOneRefuses) {
   EXPECT_EQ(metrics_.connect_failures.value(), 1u);
 }
 
+// A full backlog: SYNs go unanswered.
+struct SilentServer {
+  SilentServer() {
+    const net::RawAddress any = net::to_raw({Ip::v4(0x7f000001), 0});
+    CHECK(::bind(full.get(), any.get(), any.size) == 0 && ::listen(full.get(), 0) == 0);
+    address = *net::local_address(full.get());
+    filler = dial(address);
+  }
+
+  net::Fd full{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)}, filler;
+  SocketAddress address;
+};
+
 TEST_F(TcpForwarding, GoesOnToTheNextBackendWhenOneDoesNotAnswer) {
-  // A full backlog: SYNs go unanswered.
-  const net::Fd full = net::Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const net::RawAddress any = net::to_raw({Ip::v4(0x7f000001), 0});
-  ASSERT_EQ(::bind(full.get(), any.get(), any.size), 0);
-  ASSERT_EQ(::listen(full.get(), 0), 0);
-  const SocketAddress silent = *net::local_address(full.get());
-  const net::Fd filler = dial(silent);
+  const SilentServer silent;
   LoopbackServer good(says("good"));
   limits_.connect_timeout = std::chrono::milliseconds(200);
-  begin({silent, good.address()});
+  begin({silent.address, good.address()});
   EXPECT_EQ(greeting(), "good");
   EXPECT_EQ(metrics_.connect_failures.value(), 1u);
 }
@@ -165,14 +172,9 @@ TEST_F(TcpForwarding, AResetAtAnyStageEndsBothSidesAndLeavesNothing) {
 }
 
 TEST_F(TcpForwarding, AClientThatHasGoneBeforeTheBackendAnswersLeavesNothing) {
-  const net::Fd full = net::Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const net::RawAddress any = net::to_raw({Ip::v4(0x7f000001), 0});
-  ASSERT_EQ(::bind(full.get(), any.get(), any.size), 0);
-  ASSERT_EQ(::listen(full.get(), 0), 0);
-  const SocketAddress silent = *net::local_address(full.get());
-  const net::Fd filler = dial(silent);
+  const SilentServer silent;
   limits_.connect_timeout = std::chrono::milliseconds(100);
-  begin({silent});
+  begin({silent.address});
   for (const bool reset : {false, true}) {
     const net::Fd fd = dial(address_);
     send_all(fd.get(), "question");
