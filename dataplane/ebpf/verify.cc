@@ -139,10 +139,6 @@ class Comparison {
   size_t left_out_ = 0, repaired_ = 0;
 };
 
-}  // namespace
-
-namespace {
-
 // Entries whose digest is among `differing`, and whose key belongs to this round.
 int read_round(MapId map, const Source& source, const std::vector<uint64_t>& differing,
                size_t round, size_t rounds, Entries& out) {
