@@ -16,6 +16,7 @@ struct TrackedFlow {
   SocketAddress reply_source;       // who answers: the backend when the flow was translated
   SocketAddress reply_destination;  // whom the answers go to: the node when it was masqueraded
   uint16_t zone = 0;                // linux: conntrack zone of the original direction
+  bool ended = false;               // a TCP connection that both sides closed, or that was reset
   friend auto operator<=>(const TrackedFlow&, const TrackedFlow&) = default;
 };
 

@@ -76,6 +76,15 @@ void put_tuple(NfMessage& message, uint16_t which, Protocol protocol, const Sock
   message.end(tuple);
 }
 
+// Both sides have closed it, or one has reset it. The tracker keeps it for the segments that still
+// come: two minutes, or ten seconds.
+bool has_ended(std::string_view attributes) {
+  const auto state =
+      find_attribute(attributes, CTA_PROTOINFO, CTA_PROTOINFO_TCP, CTA_PROTOINFO_TCP_STATE);
+  return state && state->size() == 1 &&
+         (state->front() == TCP_CONNTRACK_TIME_WAIT || state->front() == TCP_CONNTRACK_CLOSE);
+}
+
 void put_u32(NfMessage& message, uint16_t type, uint32_t value) {
   const uint32_t raw = htonl(value);
   message.put(type, {reinterpret_cast<const char*>(&raw), sizeof raw});
@@ -166,7 +175,8 @@ std::optional<TrackedFlow> parse_conntrack_message(std::string_view attributes, 
                        original->destination,
                        reply->source,
                        reply->destination,
-                       u16_of(find_attribute(attributes, CTA_ZONE)).value_or(0)};
+                       u16_of(find_attribute(attributes, CTA_ZONE)).value_or(0),
+                       protocol == Protocol::tcp && has_ended(attributes)};
   }
   return std::nullopt;
 }

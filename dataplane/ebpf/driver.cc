@@ -8,6 +8,7 @@
 #include "dataplane/ebpf/cgroup_links.h"
 #include "dataplane/ebpf/conntrack.h"
 #include "dataplane/ebpf/counters.h"
+#include "dataplane/ebpf/ended_flows.h"
 #include "dataplane/ebpf/link_filters.h"
 #include "dataplane/ebpf/map_dump.h"
 #include "dataplane/ebpf/marks.h"
@@ -51,7 +52,7 @@ class EbpfDriver final : public Driver {
   bool drained() const override;
 
  private:
-  void take_tracked_ports();
+  void take_over_from_tracker(const ServiceTable& table);
   Result<std::string> cgroup() const;
   Result<void> verify_attachments(bool repair, std::vector<Drift>& drifts);
   void close_stale_sockets();
@@ -73,6 +74,7 @@ class EbpfDriver final : public Driver {
   ebpf::Pins pins_;
   EbpfSupport support_;
   const std::unique_ptr<net::Conntrack> tracker_ = net::make_conntrack();
+  ebpf::EndedFlows ended_flows_{*tracker_, loop_, log_};
 
   std::unique_ptr<ebpf::Object> object_;
   std::optional<ebpf::KernelMaps> kernel_maps_;
@@ -152,7 +154,7 @@ ApplyReport EbpfDriver::apply(const ServiceTable& table, const std::set<api::Obj
   node_config_ = table.node;
   if (!served_) node_config_.service_cidrs.clear();
   node_->apply(node_config_, node_report);
-  if (full && !served_) take_tracked_ports();
+  if (full && !served_) take_over_from_tracker(table);
   ApplyReport report = services_->apply(table, changed, full);
   served_ |= full;
   if (served_ && node_config_ != table.node) {
@@ -240,7 +242,7 @@ std::vector<std::string> EbpfDriver::kernel_entries(const api::ObjectKey& servic
 }
 
 // Another mode, or another program, may have translated until now.
-void EbpfDriver::take_tracked_ports() {
+void EbpfDriver::take_over_from_tracker(const ServiceTable& table) {
   const auto taken = ebpf::take_tracked_ports(*tracker_, *maps_, ebpf::ticks_now());
   if (!taken) {
     log_.warn(
@@ -248,6 +250,7 @@ void EbpfDriver::take_tracked_ports() {
   } else if (*taken > 0) {
     log_.info("ports of connections that others translate are kept", {{"connections", *taken}});
   }
+  ended_flows_.begin(table);
 }
 
 // The other modes but userspace translate by the kernel's tracker.
@@ -262,6 +265,7 @@ Result<void> EbpfDriver::prepare_retire(std::string_view successor) {
 // stay for those that are there.
 Result<void> EbpfDriver::retire() {
   if (!services_) return {};
+  ended_flows_.stop();
   ServiceTable nothing;
   nothing.node = node_config_;
   nothing.node.service_cidrs.clear();
@@ -292,6 +296,7 @@ Result<void> EbpfDriver::cleanup() {
   counters_timer_.reset();
   conntrack_timer_.reset();
   stale_timer_.reset();
+  ended_flows_.stop();
   node_.reset();
   services_.reset();
   maps_.reset();

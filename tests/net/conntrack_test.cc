@@ -67,6 +67,39 @@ TEST(ConntrackMessage, IsReadInBothFamiliesWithItsZone) {
   EXPECT_EQ(flow->reply_source.to_string(), "[fd00::3]:8080");
 }
 
+// CTA_PROTOINFO is 4; in it CTA_PROTOINFO_TCP is 1, and in that CTA_PROTOINFO_TCP_STATE 1.
+TEST(ConntrackMessage, SaysWhetherAConnectionHasEnded) {
+  struct Case {
+    char state;  // linux/netfilter/nf_conntrack_tcp.h
+    bool ended;
+  };
+  const Case cases[] = {
+      {0, false},  // NONE
+      {1, false},  // SYN_SENT
+      {2, false},  // SYN_RECV
+      {3, false},  // ESTABLISHED
+      {4, false},  // FIN_WAIT
+      {5, false},  // CLOSE_WAIT
+      {6, false},  // LAST_ACK
+      {7, true},   // TIME_WAIT
+      {8, true},   // CLOSE
+      {9, false},  // SYN_SENT2
+  };
+  for (const char protocol : {6, 17}) {
+    const std::string flow = tuple(1, "10.1.0.2", "10.96.0.1", 4000, 80, protocol) +
+                             tuple(2, "10.2.0.2", "10.1.0.2", 8080, 4000, protocol);
+    EXPECT_FALSE(parse_conntrack_message(flow, false)->ended) << "no state";
+    for (const Case& c : cases) {
+      const std::string tcp = attribute(1 | 0x8000, attribute(1, {&c.state, 1}));
+      const auto parsed = parse_conntrack_message(flow + attribute(4 | 0x8000, tcp), false);
+      ASSERT_TRUE(parsed);
+      EXPECT_EQ(parsed->ended, protocol == 6 && c.ended) << int{protocol} << " " << int{c.state};
+    }
+    const std::string long_state = attribute(1 | 0x8000, attribute(1, std::string(2, '\7')));
+    EXPECT_FALSE(parse_conntrack_message(flow + attribute(4 | 0x8000, long_state), false)->ended);
+  }
+}
+
 TEST(ConntrackMessage, WhatIsIncompleteIsNoFlow) {
   const std::string whole = tuple(1, "10.1.0.2", "10.96.0.1", 4000, 53, 17) +
                             tuple(2, "10.2.0.2", "10.9.0.1", 5353, 4001, 17);

@@ -1,0 +1,65 @@
+#include "dataplane/ebpf/ended_flows.h"
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "dataplane/stale_flows.h"
+
+namespace fairlead::dataplane::ebpf {
+namespace {
+
+// The other translator gives up its rules after our first table is in place: what ends until then
+// is forgotten by the second look. A port comes round again after seconds at the earliest.
+constexpr Duration first_wait = std::chrono::milliseconds(500);
+constexpr Duration longest_wait = std::chrono::seconds(64);
+
+}  // namespace
+
+Result<ForgottenFlows> forget_ended(net::Conntrack& tracker,
+                                    const std::set<SocketAddress>& dialled) {
+  FL_TRY(const std::vector<TrackedFlow> flows, tracker.flows(Protocol::tcp));
+  ForgottenFlows out;
+  for (const TrackedFlow& flow : flows) {
+    if (flow.reply_source == flow.destination || !dialled.contains(flow.destination)) continue;
+    if (!flow.ended) {
+      ++out.open;
+      continue;
+    }
+    FL_TRY(const bool was_there, tracker.remove(flow));
+    out.forgotten += was_there;
+  }
+  return out;
+}
+
+void EndedFlows::begin(const ServiceTable& table) {
+  dialled_.clear();
+  for (const auto& [key, entry] : table.services) {
+    for (const PortRule& rule : entry.ports) {
+      if (rule.protocol != Protocol::tcp) continue;
+      for (const SocketAddress& one : dialled_addresses(table.node, rule)) dialled_.insert(one);
+    }
+  }
+  wait_ = first_wait;
+  look();
+}
+
+void EndedFlows::stop() {
+  timer_.reset();
+  dialled_.clear();
+}
+
+void EndedFlows::look() {
+  const auto seen = forget_ended(tracker_, dialled_);
+  if (!seen) {
+    log_.warn(cat("ended connections that others translated stay tracked: ", seen.error().message));
+  } else if (seen->forgotten > 0) {
+    log_.info("ended connections that others translated are forgotten",
+              {{"connections", seen->forgotten}, {"open", seen->open}});
+  }
+  const bool first = wait_ == first_wait;
+  if (!first && (!seen || seen->open == 0)) return stop();
+  timer_ = loop_.after(wait_, [this] { look(); });
+  wait_ = std::min(2 * wait_, longest_wait);
+}
+
+}  // namespace fairlead::dataplane::ebpf
