@@ -154,7 +154,7 @@ inline std::vector<ContractKernel::Damage> IptablesKernel::damages() {
   };
   std::vector<Damage> out;
   for (const auto& [input, said] : inputs) {
-    out.push_back({[this, input = input] { return tamper(input); }, said});
+    out.push_back({[this, bytes = input] { return tamper(bytes); }, said});
   }
   return out;
 }
