@@ -90,6 +90,20 @@ void put_u32(NfMessage& message, uint16_t type, uint32_t value) {
   message.put(type, {reinterpret_cast<const char*>(&raw), sizeof raw});
 }
 
+// A request about one flow.
+NfMessage about(const TrackedFlow& flow, uint8_t type) {
+  NfMessage message(NFNL_SUBSYS_CTNETLINK, type, 0, flow.source.ip.is_v4() ? AF_INET : AF_INET6);
+  put_tuple(message, CTA_TUPLE_ORIG, flow.protocol, flow.source, flow.destination);
+  if (flow.zone != 0) message.put_u16(CTA_ZONE, flow.zone);
+  return message;
+}
+
+std::string trouble(std::string_view what, const TrackedFlow& flow, int error) {
+  return cat("conntrack: cannot ", what, " ", flow.source.to_string(), " -> ",
+             flow.destination.to_string(), "/", to_string(flow.protocol), ": ",
+             std::strerror(error));
+}
+
 constexpr uint32_t adopted_s = 300;  // with the first packet the kernel's own time begins
 
 class Ctnetlink final : public Conntrack {
@@ -110,18 +124,25 @@ class Ctnetlink final : public Conntrack {
     return out;
   }
 
+  Result<std::optional<TrackedFlow>> find(const TrackedFlow& flow) override {
+    FL_TRY_VOID(open());
+    std::optional<TrackedFlow> found;
+    NfMessage message = about(flow, IPCTNL_MSG_CT_GET);
+    const auto keep = [&](uint8_t family, std::string_view attributes) {
+      found = parse_conntrack_message(attributes, family == AF_INET6);
+    };
+    FL_TRY(const int error, socket_->request(message, keep));
+    if (error == 0 || error == ENOENT) return found;
+    return fail(trouble("look up", flow, error));
+  }
+
   Result<bool> remove(const TrackedFlow& flow) override {
     FL_TRY_VOID(open());
-    const bool ipv6 = !flow.source.ip.is_v4();
-    NfMessage message(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_DELETE, 0, ipv6 ? AF_INET6 : AF_INET);
-    put_tuple(message, CTA_TUPLE_ORIG, flow.protocol, flow.source, flow.destination);
-    if (flow.zone != 0) message.put_u16(CTA_ZONE, flow.zone);
+    NfMessage message = about(flow, IPCTNL_MSG_CT_DELETE);
     FL_TRY(const int error, socket_->request(message));
     if (error == ENOENT) return false;
     if (error == 0) return true;
-    return fail(cat("conntrack: cannot remove ", flow.source.to_string(), " -> ",
-                    flow.destination.to_string(), "/", to_string(flow.protocol), ": ",
-                    std::strerror(error)));
+    return fail(trouble("remove", flow, error));
   }
 
   Result<bool> adopt(const SocketAddress& client, const SocketAddress& server) override {
@@ -191,6 +212,16 @@ Result<std::vector<TrackedFlow>> FakeConntrack::flows(Protocol protocol) {
     if (flow.protocol == protocol) out.push_back(flow);
   }
   return out;
+}
+
+Result<std::optional<TrackedFlow>> FakeConntrack::find(const TrackedFlow& flow) {
+  if (!error_.empty()) return fail(error_);
+  for (const TrackedFlow& one : flows_) {
+    const bool same = one.protocol == flow.protocol && one.source == flow.source &&
+                      one.destination == flow.destination && one.zone == flow.zone;
+    if (same) return one;
+  }
+  return std::nullopt;
 }
 
 Result<bool> FakeConntrack::remove(const TrackedFlow& flow) {

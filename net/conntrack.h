@@ -23,6 +23,9 @@ class Conntrack {
   // Every flow of one protocol, both families, by one pass over the kernel's whole table.
   virtual Result<std::vector<TrackedFlow>> flows(Protocol protocol) = 0;
 
+  // What it knows now of the flow with this protocol, source, destination and zone.
+  virtual Result<std::optional<TrackedFlow>> find(const TrackedFlow& flow) = 0;
+
   // Forgets it: the next packet of the flow is a new one. False when it was gone already.
   virtual Result<bool> remove(const TrackedFlow& flow) = 0;
 
@@ -40,6 +43,7 @@ std::unique_ptr<Conntrack> make_conntrack();
 class FakeConntrack final : public Conntrack {
  public:
   Result<std::vector<TrackedFlow>> flows(Protocol protocol) override;
+  Result<std::optional<TrackedFlow>> find(const TrackedFlow& flow) override;
   Result<bool> remove(const TrackedFlow& flow) override;
   Result<bool> adopt(const SocketAddress& client, const SocketAddress& server) override;
 

@@ -1,6 +1,7 @@
 #include "dataplane/ebpf/ended_flows.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "base/text.h"
 #include "dataplane/stale_flows.h"
@@ -8,8 +9,7 @@
 namespace fairlead::dataplane::ebpf {
 namespace {
 
-// The other translator gives up its rules after our first table is in place: what ends until then
-// is forgotten by the second look. A port comes round again after seconds at the earliest.
+// Clients use a port again after seconds at the earliest.
 constexpr Duration first_wait = std::chrono::milliseconds(500);
 constexpr Duration longest_wait = std::chrono::seconds(64);
 
@@ -22,6 +22,12 @@ Result<ForgottenFlows> forget_ended(net::Conntrack& tracker,
   for (const TrackedFlow& flow : flows) {
     if (flow.reply_source == flow.destination || !dialled.contains(flow.destination)) continue;
     if (!flow.ended) {
+      ++out.open;
+      continue;
+    }
+    FL_TRY(const std::optional<TrackedFlow> now, tracker.find(flow));
+    if (!now) continue;
+    if (*now != flow) {
       ++out.open;
       continue;
     }
@@ -40,7 +46,7 @@ void EndedFlows::begin(const ServiceTable& table) {
     }
   }
   wait_ = first_wait;
-  look();
+  timer_ = loop_.after(Duration::zero(), [this] { look(); });
 }
 
 void EndedFlows::stop() {
@@ -56,8 +62,7 @@ void EndedFlows::look() {
     log_.info("ended connections that others translated are forgotten",
               {{"connections", seen->forgotten}, {"open", seen->open}});
   }
-  const bool first = wait_ == first_wait;
-  if (!first && (!seen || seen->open == 0)) return stop();
+  if (!seen || seen->open == 0) return stop();
   timer_ = loop_.after(wait_, [this] { look(); });
   wait_ = std::min(2 * wait_, longest_wait);
 }

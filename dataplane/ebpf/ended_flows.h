@@ -22,18 +22,20 @@ struct ForgottenFlows {
 };
 
 // Forgets the translated TCP connections to one of `dialled` that have ended. One pass over the
-// tracker's table and one request for each.
+// tracker's table, and two requests for each: a new connection on the ports of an ended one stays,
+// unless it begins between those two.
 Result<ForgottenFlows> forget_ended(net::Conntrack& tracker,
                                     const std::set<SocketAddress>& dialled);
 
-// Does so at once and again, less and less often, until no such connection is left. On the loop's
-// thread; tracker, loop and the log's sink outlive it.
+// Does so at the loop's next turn and again, less and less often, until no such connection is left.
+// On the loop's thread; tracker, loop and the log's sink outlive it.
 class EndedFlows {
  public:
   EndedFlows(net::Conntrack& tracker, net::EventLoop& loop, const Log& log)
       : tracker_(tracker), loop_(loop), log_(log) {}
 
-  // The Services of this table are translated at the socket from now on.
+  // The Services of this table are ours within this turn of the loop: the tracker translates no new
+  // connection to them, whichever ports it has.
   void begin(const ServiceTable& table);
   void stop();
 

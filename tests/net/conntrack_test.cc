@@ -139,11 +139,14 @@ TEST(FakeConntrack, ForgetsAndFails) {
   table.add(udp);
   table.add(tcp);
   EXPECT_EQ(*table.flows(Protocol::udp), std::vector{udp});
+  EXPECT_EQ(*table.find({Protocol::udp, udp.source, udp.destination}), udp);
+  EXPECT_EQ(*table.find({Protocol::udp, udp.destination, udp.source}), std::nullopt);
   EXPECT_TRUE(*table.remove(udp));
   EXPECT_FALSE(*table.remove(udp));
   EXPECT_EQ(table.all(), std::set{tcp});
   table.fail_with("no");
   EXPECT_FALSE(table.flows(Protocol::tcp));
+  EXPECT_FALSE(table.find(tcp));
   EXPECT_FALSE(table.remove(tcp));
   EXPECT_EQ(table.reads(), 2u);
 }
@@ -174,7 +177,9 @@ void take_up_and_forget() {
     EXPECT_FALSE(*conntrack->adopt(to, from)) << "its answers";
     const TrackedFlow flow{Protocol::tcp, from, to, to, from, 0};
     EXPECT_EQ(*conntrack->flows(Protocol::tcp), std::vector{flow});
+    EXPECT_EQ(*conntrack->find({Protocol::tcp, from, to}), flow) << "its answers are not asked for";
     EXPECT_TRUE(*conntrack->remove(flow));
+    EXPECT_EQ(*conntrack->find(flow), std::nullopt);
   }
 }
 
