@@ -27,6 +27,11 @@ Result<GoldenFile> GoldenFile::read(const std::string& path) {
   return file;
 }
 
+bool GoldenFile::has(std::string_view section) const {
+  return std::any_of(sections_.begin(), sections_.end(),
+                     [&](const auto& one) { return one.first == section; });
+}
+
 std::string_view GoldenFile::section(std::string_view name) const {
   for (const auto& [section, text] : sections_) {
     if (section == name) return text;

@@ -15,6 +15,7 @@ class GoldenFile {
  public:
   static Result<GoldenFile> read(const std::string& path);
 
+  bool has(std::string_view section) const;
   std::string_view section(std::string_view name) const;  // "" when absent
   void set_section(std::string_view name, std::string text);
   Result<void> write() const;

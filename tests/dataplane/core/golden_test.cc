@@ -1,5 +1,5 @@
 // Every tests/golden/*.txt: objects and node facts in; the table, what each driver makes of it in
-// the kernel, and the fate of some flows out.
+// the kernel, and the fate of some flows out: those of them that the file has a section for.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -131,12 +131,16 @@ TEST_P(Golden, TableRowsAndFlowsAreAsWritten) {
       {"ebpf", ebpf_maps(*table)},
       {"flows", flow_table(*table, file->section("flows"))},
   };
+  ASSERT_TRUE(file->has("flows"));
   if (updating_golden_files()) {
-    for (const auto& [name, text] : parts) file->set_section(name, text);
+    for (const auto& [name, text] : parts) {
+      if (file->has(name)) file->set_section(name, text);
+    }
     ASSERT_TRUE(file->write());
     return;
   }
   for (const auto& [name, text] : parts) {
+    if (!file->has(name)) continue;
     EXPECT_EQ(file->section(name), text) << "section " << name << "; UPDATE_GOLDEN=1 rewrites it";
   }
 }
