@@ -69,6 +69,13 @@ static __always_inline bool is_closing(const struct fl_nat* nat) {
   return nat->flags & (FL_NAT_FIN | FL_NAT_PEER_FIN | FL_NAT_RST);
 }
 
+// A connection whose beginning we did not see has the ports of one of ours that has ended: somebody
+// else translates it, such as the kernel's own NAT or, at its socket, the client's cgroup. Clients
+// and masquerading write their entries anew with each SYN.
+static __always_inline bool is_taken_over(const struct fl_nat* nat, __u8 tcp_flags) {
+  return tcp_flags & TCP_SYN && is_closed(nat);
+}
+
 static __always_inline void partner_of(const struct fl_tuple* key, const struct fl_ip* ip,
                                        __be16 port, struct fl_tuple* out) {
   out->protocol = key->protocol;
@@ -136,10 +143,7 @@ static __always_inline bool take(const struct fl_tuple* key, const struct fl_nat
 // datagram does when its backend is gone, and so does a SYN that was not answered; a SYN also does
 // when the connection before it is closing.
 static __noinline bool continues(const struct fl_nat* nat, const struct packet* p) {
-  // An answer to a SYN that we never saw: while modes are switched, the kernel's own NAT may have
-  // taken a port of ours that a connection has just let go of.
-  bool answer = (p->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK);
-  if (nat->flags & FL_NAT_REPLY) return !(answer && is_closing(nat));
+  if (nat->flags & FL_NAT_REPLY) return !is_taken_over(nat, p->tcp_flags);
   if (is_over(nat, p->tuple.protocol, ticks())) return false;
   bool syn = is_opening(p);
   if (syn && is_closing(nat)) return false;

@@ -59,6 +59,10 @@ int tc_egress(struct __sk_buff* skb) {
   if (p.icmp_error) return icmp_error(skb, &p);
   struct fl_nat* nat = find_flow(&p.tuple);
   if (!nat) return PASS;
+  if (is_taken_over(nat, p.tcp_flags)) {
+    erase_flow(&p.tuple);
+    return PASS;
+  }
   struct fl_ip to = nat->ip;
   __be16 port = nat->port;
   touch(nat, &p.tuple, p.tcp_flags);

@@ -3,6 +3,7 @@
 becomes bytes there. usage: make.py"""
 import struct
 
+import again
 import direct
 from frames import (BACKEND, BACKEND6, CLIENT, CLIENT6, ETHERNET, MASQ, NODE, NODE6, POD, POD6,
                     ROUTER, ROUTER6, VIP, VIP6, Case, answer, frame, icmp, ip4, ip6, packet,
@@ -259,6 +260,8 @@ icmp_errors("icmp6", CLIENT6, NODE6, BACKEND6, ROUTER6, 2, 0, 1400)
 refused()
 policies()
 masquerade_all()
+again.direct()
+again.masqueraded()
 direct.dialled()
 direct.answered()
 direct.networks()
