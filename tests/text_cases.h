@@ -20,7 +20,7 @@
 #include "api/json.h"
 #include "base/text.h"
 
-namespace fairlead::controlplane {
+namespace fairlead {
 
 struct TextCase {
   std::string file;
@@ -52,8 +52,9 @@ struct TextCase {
   }
 };
 
+// `path` is below tests/.
 inline std::vector<TextCase> read_cases(const std::string& path) {
-  std::ifstream in(std::string(FAIRLEAD_SOURCE_DIR "/tests/controlplane/") + path);
+  std::ifstream in(std::string(FAIRLEAD_SOURCE_DIR "/tests/") + path);
   std::vector<TextCase> cases;
   std::string section;
   int number = 0;
@@ -73,6 +74,25 @@ inline std::vector<TextCase> read_cases(const std::string& path) {
   return cases;
 }
 
+// Rewrites the section of one case, for UPDATE_GOLDEN=1. It is the case's last one.
+inline void rewrite_section(const TextCase& test, std::string_view section, std::string_view text) {
+  const std::string path = std::string(FAIRLEAD_SOURCE_DIR "/tests/") + test.file;
+  std::ifstream in(path);
+  std::string out;
+  bool here = false, inside = false;
+  for (std::string line; std::getline(in, line);) {
+    if (line.starts_with("== ")) here = line.substr(3) == test.name;
+    if (line.starts_with("== ") || line.starts_with("-- ")) inside = false;
+    if (here && line.starts_with(cat("-- ", section))) {
+      inside = true;
+      out += cat("-- ", section, "\n", text, text.empty() ? "" : "\n", "\n");
+    }
+    if (!inside) out += line + "\n";
+  }
+  while (out.ends_with("\n\n")) out.pop_back();
+  std::ofstream(path) << out;
+}
+
 // For INSTANTIATE_TEST_SUITE_P: letters and digits of the case's name.
 template <class Info>
 std::string case_name(const Info& info) {
@@ -81,4 +101,4 @@ std::string case_name(const Info& info) {
   return cat(out, "_", info.index);
 }
 
-}  // namespace fairlead::controlplane
+}  // namespace fairlead

@@ -20,7 +20,7 @@
 #include "controlplane/objects/json_values.h"
 #include "controlplane/objects/kind_rules.h"
 #include "controlplane/objects/rules.h"
-#include "tests/controlplane/text_cases.h"
+#include "tests/text_cases.h"
 
 namespace fairlead::controlplane {
 

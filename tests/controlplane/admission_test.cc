@@ -8,7 +8,9 @@ class Admission : public testing::TestWithParam<TextCase> {};
 TEST_P(Admission, Case) { run_admission(GetParam()); }
 
 using Name = testing::TestParamInfo<TextCase>;
-auto cases(std::string_view file) { return testing::ValuesIn(read_cases(cat("admission/", file))); }
+auto cases(std::string_view file) {
+  return testing::ValuesIn(read_cases(cat("controlplane/admission/", file)));
+}
 
 INSTANTIATE_TEST_SUITE_P(Metadata, Admission, cases("metadata.txt"), case_name<Name>);
 INSTANTIATE_TEST_SUITE_P(Cluster, Admission, cases("cluster.txt"), case_name<Name>);

@@ -3,7 +3,7 @@
 
 #include "controlplane/objects/json_values.h"
 #include "controlplane/objects/patch.h"
-#include "tests/controlplane/text_cases.h"
+#include "tests/text_cases.h"
 
 namespace fairlead::controlplane {
 namespace {
@@ -40,19 +40,20 @@ void run(PatchType type, const TextCase& test) {
 
 class JsonPatch : public testing::TestWithParam<TextCase> {};
 TEST_P(JsonPatch, Case) { run(PatchType::json, GetParam()); }
-INSTANTIATE_TEST_SUITE_P(Table, JsonPatch, testing::ValuesIn(read_cases("patches/json_patch.txt")),
+INSTANTIATE_TEST_SUITE_P(Table, JsonPatch,
+                         testing::ValuesIn(read_cases("controlplane/patches/json_patch.txt")),
                          case_name<testing::TestParamInfo<TextCase>>);
 
 class MergePatch : public testing::TestWithParam<TextCase> {};
 TEST_P(MergePatch, Case) { run(PatchType::merge, GetParam()); }
 INSTANTIATE_TEST_SUITE_P(Table, MergePatch,
-                         testing::ValuesIn(read_cases("patches/merge_patch.txt")),
+                         testing::ValuesIn(read_cases("controlplane/patches/merge_patch.txt")),
                          case_name<testing::TestParamInfo<TextCase>>);
 
 class StrategicPatch : public testing::TestWithParam<TextCase> {};
 TEST_P(StrategicPatch, Case) { run(PatchType::strategic, GetParam()); }
 INSTANTIATE_TEST_SUITE_P(Table, StrategicPatch,
-                         testing::ValuesIn(read_cases("patches/strategic_patch.txt")),
+                         testing::ValuesIn(read_cases("controlplane/patches/strategic_patch.txt")),
                          case_name<testing::TestParamInfo<TextCase>>);
 
 TEST(PatchLimits, TooManyOperationsAreRefused) {

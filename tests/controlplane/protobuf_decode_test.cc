@@ -8,7 +8,7 @@
 #include "controlplane/objects/json_values.h"
 #include "controlplane/objects/protobuf.h"
 #include "controlplane/objects/protobuf_tables.h"
-#include "tests/controlplane/text_cases.h"
+#include "tests/text_cases.h"
 
 namespace fairlead::controlplane {
 namespace {
@@ -149,7 +149,8 @@ TEST_P(Documents, SurviveTheRoundTrip) {
   EXPECT_TRUE(same_value(*got, want))
       << "got  " << json::serialize(*got) << "\nwant " << json::serialize(want);
 }
-INSTANTIATE_TEST_SUITE_P(Table, Documents, testing::ValuesIn(read_cases("protobuf/documents.txt")),
+INSTANTIATE_TEST_SUITE_P(Table, Documents,
+                         testing::ValuesIn(read_cases("controlplane/protobuf/documents.txt")),
                          case_name<testing::TestParamInfo<TextCase>>);
 
 void expect_refused(std::string_view body, std::string_view why) {
