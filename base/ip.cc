@@ -26,7 +26,8 @@ void clear_host_bits(Ip& ip, int bits) {
 
 std::optional<Ip> Ip::parse(std::string_view text) {
   char zero_terminated[INET6_ADDRSTRLEN];
-  if (text.size() >= sizeof zero_terminated) return std::nullopt;
+  // A zero inside would end the address early, whatever follows it.
+  if (text.size() >= sizeof zero_terminated || text.find('\0') != text.npos) return std::nullopt;
   *std::copy(text.begin(), text.end(), zero_terminated) = '\0';
   Ip ip;
   if (in_addr v4; inet_pton(AF_INET, zero_terminated, &v4) == 1) return Ip::v4(ntohl(v4.s_addr));
@@ -110,6 +111,7 @@ Result<SocketAddress> SocketAddress::parse(std::string_view text) {
     port = text.substr(colon + 1);
     if (host.size() >= 2 && host.front() == '[' && host.back() == ']') {
       host = host.substr(1, host.size() - 2);
+      if (host.empty()) return fail(cat("'", text, "': no address between the brackets"));
     } else if (host.find(':') != std::string_view::npos) {
       return fail(cat("'", text, "' is not an address with a port: write IPv6 as [ADDRESS]:PORT"));
     }

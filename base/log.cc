@@ -11,10 +11,13 @@ namespace {
 
 constexpr std::string_view level_names[] = {"DEBUG", "INFO", "WARN", "ERROR"};
 
+// A line of a log is one line, and tells a terminal nothing.
+bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
+
 // logfmt: a value with blanks, quotes or control characters is quoted.
 void append_value(std::string& out, std::string_view value) {
   const auto plain = [](char c) {
-    return static_cast<unsigned char>(c) > 0x20 && c != '"' && c != '=' && c != '\\';
+    return !is_control(c) && c != ' ' && c != '"' && c != '=' && c != '\\';
   };
   if (!value.empty() && std::all_of(value.begin(), value.end(), plain)) {
     out += value;
@@ -26,7 +29,7 @@ void append_value(std::string& out, std::string_view value) {
     if (c == '\n') {
       out += "\\n";
     } else {
-      out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+      out += is_control(c) ? ' ' : c;
     }
   }
   out += '"';
@@ -46,7 +49,7 @@ void Log::write(LogLevel level, std::string_view message, Fields fields) const {
   std::string line = cat(to_rfc3339(std::chrono::system_clock::now()), ' ',
                          level_names[static_cast<int>(level)], ' ');
   if (!component_.empty()) line += component_ + ": ";
-  for (const char c : message) line += c == '\n' || c == '\r' ? ' ' : c;
+  for (const char c : message) line += is_control(c) ? ' ' : c;
   for (const Field& field : fields) {
     line += ' ';
     line += field.key;

@@ -61,6 +61,7 @@ bool equals_ignore_case(std::string_view a, std::string_view b) {
 }
 
 std::optional<int64_t> parse_int(std::string_view text, int64_t low, int64_t high) {
+  if (low >= 0 && text.starts_with('-')) return std::nullopt;  // "-0"
   int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;

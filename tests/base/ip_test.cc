@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
+
+#include "base/text.h"
+
 namespace fairlead {
 namespace {
 
@@ -110,6 +114,55 @@ TEST(Protocol, RoundTrips) {
     EXPECT_EQ(parse_protocol(to_string(protocol)), protocol);
   }
   EXPECT_FALSE(parse_protocol("tcp"));
+}
+
+TEST(Ip, AZeroInsideDoesNotEndTheAddress) {
+  using namespace std::string_view_literals;
+  for (const auto text :
+       {"10.0.0.1\0"sv, "10.0.0.1\0x"sv, "fd00::1\0"sv, "\0"sv, "10.0.0.\0001"sv}) {
+    EXPECT_FALSE(Ip::parse(text)) << text.size();
+    EXPECT_FALSE(Cidr::parse(cat(text, "/8")));
+    EXPECT_FALSE(SocketAddress::parse(cat(text, ":80")));
+  }
+}
+
+TEST(Ip, LongestTextsAreRead) {
+  const std::string longest = "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255";  // 45 characters
+  EXPECT_TRUE(Ip::parse(longest));
+  EXPECT_FALSE(Ip::parse(longest + "0"));
+  EXPECT_FALSE(Ip::parse(std::string(10'000, '1')));
+}
+
+// Random networks: they print as they parse, hold their first and last address, and not those
+// before and after.
+TEST(Cidr, HoldsWhatItCounts) {
+  std::minstd_rand random(7);
+  for (int round = 0; round < 2000; ++round) {
+    Ip ip;
+    for (uint8_t& byte : ip.bytes) byte = static_cast<uint8_t>(random());
+    const bool v4 = round % 2 == 0;
+    if (v4) ip = Ip::v4(static_cast<uint32_t>(random() * 2654435761u));
+    const auto bits = static_cast<int>(random() % (v4 ? 33 : 129));
+    const auto cidr = Cidr::parse(cat(ip.to_string(), '/', bits));
+    ASSERT_TRUE(cidr);
+    EXPECT_EQ(Cidr::parse(cidr->to_string()), cidr);
+    EXPECT_TRUE(cidr->contains(ip)) << cidr->to_string();
+    EXPECT_TRUE(cidr->contains(cidr->at(0)));
+    EXPECT_TRUE(cidr->contains(cidr->at(cidr->size() - 1)));
+    if (bits == 0) continue;
+    Ip other = ip;  // the last bit of the prefix turned over
+    const int bit = (v4 ? 96 : 0) + bits - 1;
+    other.bytes[static_cast<size_t>(bit / 8)] ^= static_cast<uint8_t>(0x80 >> (bit % 8));
+    EXPECT_FALSE(cidr->contains(other)) << cidr->to_string() << ' ' << other.to_string();
+  }
+}
+
+TEST(SocketAddress, PortsAreDigits) {
+  for (const char* text : {":-0", ":+1", ":0x1", ": 1", ":1 ", ":", "::", "[::1]", "[::1]:", "]:1",
+                           "[]:1", "[10.0.0.1:80", "10.0.0.1:65536", ":99999999999999999999"}) {
+    EXPECT_FALSE(SocketAddress::parse(text)) << text;
+  }
+  EXPECT_FALSE(Cidr::parse("10.0.0.0/-0"));
 }
 
 }  // namespace

@@ -63,5 +63,11 @@ TEST(Result, TryPassesTheErrorOn) {
 
 TEST(CheckDeathTest, NamesTheCondition) { EXPECT_DEATH(CHECK(1 == 2), "CHECK\\(1 == 2\\) failed"); }
 
+TEST(Log, ControlCharactersReachNoTerminal) {
+  MemoryLogSink sink;
+  Log(sink).info("a\x1b[2Jb\x7f\tc\r\nd", {{"k", "x\x1b]0;title\x07y"}});
+  EXPECT_EQ(without_time(sink.text()), "INFO a [2Jb  c  d k=\"x ]0;title y\"\n");
+}
+
 }  // namespace
 }  // namespace fairlead

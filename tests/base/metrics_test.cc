@@ -65,5 +65,33 @@ TEST(MetricsDeathTest, OneNameIsOneType) {
   EXPECT_DEATH(registry.gauge("c", ""), "CHECK");
 }
 
+TEST(Metrics, LabelsAreEscaped) {
+  Registry registry;
+  registry.counter("c", "", {{"a", "x\"y\\z\nw"}}).add();
+  EXPECT_NE(registry.text().find("c{a=\"x\\\"y\\\\z\\nw\"} 1\n"), std::string::npos)
+      << registry.text();
+}
+
+// The last that fits, and the first that does not.
+TEST(Metrics, TheLimitOfSeriesIsExact) {
+  Registry registry;
+  for (size_t i = 0; i < Registry::max_series; ++i) registry.gauge("g", "", {{"i", cat(i)}}).set(1);
+  EXPECT_EQ(registry.text().find("_overflow"), std::string::npos);
+  registry.gauge("g", "", {{"i", "one more"}}).set(7);
+  EXPECT_EQ(registry.text().find("one more"), std::string::npos);
+  EXPECT_NE(registry.text().find("g{i=\"_overflow\"} 7"), std::string::npos);
+  registry.gauge("g", "", {{"i", "0"}}).set(2);
+  EXPECT_NE(registry.text().find("g{i=\"0\"} 2"), std::string::npos) << "those inside stay";
+}
+
+TEST(Metrics, AValueOnABoundIsInsideIt) {
+  Registry registry;
+  Histogram& histogram = registry.histogram("h", "", {0.1, 1});
+  for (const double value : {0.1, 1.0, 1.0000001, -5.0}) histogram.observe(value);
+  EXPECT_EQ(histogram.bucket(0), 2u);
+  EXPECT_EQ(histogram.bucket(1), 1u);
+  EXPECT_EQ(histogram.bucket(2), 1u);
+}
+
 }  // namespace
 }  // namespace fairlead

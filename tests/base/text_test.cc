@@ -56,6 +56,12 @@ TEST(Text, ParseIntTakesTheWholeTextWithinBounds) {
       {"+1", 0, 10, std::nullopt},
       {"99999999999999999999", INT64_MIN, INT64_MAX, std::nullopt},
       {"0x10", 0, 100, std::nullopt},
+      {"-0", 0, 100, std::nullopt},
+      {"-0", -1, 100, 0},
+      {"-", -5, 10, std::nullopt},
+      {"9223372036854775807", INT64_MIN, INT64_MAX, INT64_MAX},
+      {"9223372036854775808", INT64_MIN, INT64_MAX, std::nullopt},
+      {"-9223372036854775808", INT64_MIN, INT64_MAX, INT64_MIN},
   };
   for (const Case& c : cases) EXPECT_EQ(parse_int(c.text, c.low, c.high), c.want) << c.text;
 }
