@@ -12,16 +12,13 @@
 #include <vector>
 
 #include "net/fd.h"
+#include "tests/net/loop_turns.h"
 
 namespace fairlead::net {
 namespace {
 
 using std::chrono::hours;
 using std::chrono::milliseconds;
-
-void turn(EventLoop& loop, int times = 1) {
-  for (int i = 0; i < times; ++i) loop.run_once(milliseconds(0));
-}
 
 struct Pair {
   Pair() {

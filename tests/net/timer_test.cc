@@ -6,17 +6,13 @@
 #include <optional>
 #include <vector>
 
-#include "net/event_loop.h"
+#include "tests/net/loop_turns.h"
 
 namespace fairlead::net {
 namespace {
 
 using std::chrono::hours;
 using std::chrono::milliseconds;
-
-void turn(EventLoop& loop, int times = 1) {
-  for (int i = 0; i < times; ++i) loop.run_once(milliseconds(0));
-}
 
 TEST(EventLoopTimers, FireInOrderOfTimeThenOfSetting) {
   EventLoop loop;
