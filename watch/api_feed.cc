@@ -6,11 +6,18 @@
 namespace fairlead::watch {
 namespace {
 
-std::string describe(const net::HttpTarget& target) {
-  if (!target.unix_path.empty()) return cat("unix://", target.unix_path);
+// "10.0.0.1:6443", "[fd00::1]:6443" or the path of a unix socket.
+std::string host_of(const net::HttpTarget& target) {
+  if (!target.unix_path.empty()) return target.unix_path;
   const bool v6 = target.host.find(':') != std::string::npos;
-  return cat(target.tls == nullptr ? "http://" : "https://", v6 ? "[" : "", target.host,
-             v6 ? "]:" : ":", target.port);
+  return cat(v6 ? "[" : "", target.host, v6 ? "]:" : ":", target.port);
+}
+
+std::string describe(const net::HttpTarget& target) {
+  const std::string_view scheme = !target.unix_path.empty() ? "unix://"
+                                  : target.tls == nullptr   ? "http://"
+                                                            : "https://";
+  return cat(scheme, host_of(target));
 }
 
 class ApiFeed final : public Feed {
@@ -19,6 +26,7 @@ class ApiFeed final : public Feed {
           const Log& log, Registry& registry, TickSink sink)
       : loop_(loop),
         source_(describe(target)),
+        host_(host_of(target)),
         headers_(std::move(headers)),
         options_(std::move(options)),
         log_(log.named("watch")),
@@ -29,8 +37,8 @@ class ApiFeed final : public Feed {
     }
     for (const api::Kind kind : options_.kinds) {
       reflectors_.push_back(std::make_unique<Reflector>(
-          Reflector::Context{loop_, client_, headers_, options_, log_, registry, store_}, kind,
-          [this] { on_synced(); }));
+          Reflector::Context{loop_, client_, headers_, options_, log_, registry, store_, host_},
+          kind, [this] { on_synced(); }));
     }
     for (const auto& reflector : reflectors_) reflector->start();
   }
@@ -61,7 +69,7 @@ class ApiFeed final : public Feed {
   }
 
   net::EventLoop& loop_;
-  std::string source_;
+  std::string source_, host_;
   net::Headers headers_;
   FeedOptions options_;
   Log log_;

@@ -1,26 +1,13 @@
 #include "watch/kubeconfig.h"
 
 #include <cstdlib>
-#include <fstream>
-#include <sstream>
 
 #include "api/yaml.h"
+#include "base/file.h"
 #include "base/text.h"
 
 namespace fairlead::watch {
 namespace {
-
-constexpr size_t max_file_bytes = 4 * 1024 * 1024;
-
-Result<std::string> read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text(max_file_bytes + 1, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<size_t>(std::max<std::streamsize>(file.gcount(), 0)));
-  if (!file.is_open() || file.bad()) return fail(cat(path, ": cannot be read"));
-  if (text.size() > max_file_bytes) return fail(cat(path, ": larger than 4 MiB"));
-  return text;
-}
 
 // A map somewhere in the kubeconfig: reads fields, and says file:line when one is wrong.
 class Section {

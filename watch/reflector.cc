@@ -57,9 +57,22 @@ net::HttpRequest Reflector::request(std::string query) const {
   return out;
 }
 
+void Reflector::begin() {
+  status_ = 0;
+  refusal_.clear();
+}
+
 void Reflector::on_head(const net::HttpHead& head) {
   status_ = head.status;
-  refusal_.clear();
+  count_request(cat(status_));
+}
+
+// Under client-go's name and labels.
+void Reflector::count_request(const std::string& code) {
+  context_.registry
+      .counter("rest_client_requests_total", "Requests to the API server, by answer.",
+               {{"code", code}, {"host", context_.host}, {"method", "GET"}})
+      .add();
 }
 
 // ---- list
@@ -69,6 +82,7 @@ void Reflector::on_head(const net::HttpHead& head) {
 void Reflector::list() {
   if (continue_.empty()) listed_.clear();
   page_ = std::make_unique<ListParser>(kind_.kind);
+  begin();
   std::string query = cat("limit=", limit_);
   if (!continue_.empty()) query += cat("&continue=", net::percent_encode(continue_));
   net::HttpCallbacks callbacks;
@@ -83,6 +97,7 @@ void Reflector::list() {
     }
   };
   callbacks.on_done = [this](Result<void> outcome) {
+    if (!outcome && status_ == 0) count_request("<error>");
     if (!outcome) return fail(Step::list, outcome.error().message);
     if (status_ != 200) return on_refused(Step::list);
     on_page();
@@ -143,6 +158,7 @@ void Reflector::keep_bad(const BadObject& bad) {
 // The time-out is drawn anew each time, so that the watches of many nodes do not end together.
 void Reflector::watch() {
   lines_.reset();
+  begin();
   heard_ = false;
   watch_began_ = last_bytes_ = context_.loop.now();
   const int seconds = std::uniform_int_distribution<int>(min_watch_s, max_watch_s)(random_);
@@ -153,6 +169,7 @@ void Reflector::watch() {
   };
   callbacks.on_data = [this](std::string_view bytes) { on_watch_bytes(bytes); };
   callbacks.on_done = [this](Result<void> outcome) {
+    if (!outcome && status_ == 0) count_request("<error>");
     if (!outcome) return fail(Step::watch, outcome.error().message);
     if (status_ != 200) return on_refused(Step::watch);
     on_watch_end();

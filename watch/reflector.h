@@ -33,6 +33,7 @@ class Reflector {
     const Log& log;
     Registry& registry;
     Store& store;
+    std::string host;  // of the API server, for metrics
   };
 
   // `on_synced` runs once, when the first list is complete.
@@ -59,7 +60,9 @@ class Reflector {
   void check_idle();
   void keep_bad(const BadObject& bad);
 
+  void begin();  // a request, without an answer yet
   void on_head(const net::HttpHead& head);
+  void count_request(const std::string& code);
   void on_refused(Step step);  // the answer's status was not 200
   void relist(std::string reason);
   void fail(Step next, std::string error);
@@ -77,7 +80,7 @@ class Reflector {
 
   std::unique_ptr<net::HttpCall> call_;
   net::Timer timer_;     // the next step, or the idle check of a watch
-  int status_ = 0;       // of the answer in progress
+  int status_ = 0;       // of the answer in progress; 0: it has not begun
   std::string refusal_;  // its body, when it is not 200
   std::unique_ptr<ListParser> page_;
   std::string continue_;  // the next page's token

@@ -226,5 +226,38 @@ TEST_F(ApiFeed, SaysItsSource) {
   EXPECT_FALSE(feed_->status().synced);
 }
 
+TEST_F(ApiFeed, AWatchThatIsNotAnsweredIsTrouble) {
+  options_.watch_idle = std::chrono::milliseconds(40);
+  options_.min_backoff = std::chrono::milliseconds(60);
+  start("services list 10 a=80\nservices hang\nservices watch +b=80@11");
+  ASSERT_TRUE(run_until_error("services: no answer to the watch"));
+  ASSERT_TRUE(run_until_services("a=80 b=80"));
+  EXPECT_TRUE(run_until_no_error());
+  EXPECT_EQ(count("fairlead_feed_errors_total"), 1u);
+}
+
+TEST_F(ApiFeed, CountsRequestsAsClientGoDoes) {
+  start("services list 10 a=80\nservices status 503 starting\nservices watch");
+  ASSERT_TRUE(run_until([&] { return server_->requests_of("services") == 3; }));
+  ASSERT_TRUE(run_until_no_error());
+  const auto requests_with = [&](std::string_view code) {
+    uint64_t total = 0;
+    const std::string text = registry_.text();
+    for (const auto line : split(text, '\n')) {
+      if (!line.starts_with("rest_client_requests_total{")) continue;
+      EXPECT_NE(line.find(",host=\"127.0.0.1:"), std::string_view::npos) << line;
+      EXPECT_NE(line.find(",method=\"GET\"}"), std::string_view::npos) << line;
+      if (line.find(cat("code=\"", code, '"')) == std::string_view::npos) continue;
+      total += static_cast<uint64_t>(*parse_int(line.substr(line.rfind(' ') + 1)));
+    }
+    return total;
+  };
+  EXPECT_EQ(requests_with("200"), 2u);
+  EXPECT_EQ(requests_with("503"), 1u);
+  EXPECT_EQ(requests_with("<error>"), 0u);
+  server_->stop();
+  EXPECT_TRUE(run_until([&] { return requests_with("<error>") > 0; }));
+}
+
 }  // namespace
 }  // namespace fairlead::watch

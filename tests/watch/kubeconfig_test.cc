@@ -155,7 +155,8 @@ TEST_F(Kubeconfig, ErrorsNameFileLineAndField) {
       {config("{server: 'http://a', proxy-url: 'http://p'}"),
        "config:7: clusters[1].cluster.proxy-url: not supported"},
       {config("{server: 'http://a', certificate-authority: none.crt}"),
-       "config:7: clusters[1].cluster.certificate-authority: none.crt: cannot be read"},
+       "config:7: clusters[1].cluster.certificate-authority: none.crt: cannot be read: No such "
+       "file or directory"},
       {config("{server: 'http://a', certificate-authority-data: '***'}"),
        "config:7: clusters[1].cluster.certificate-authority-data: is not base64"},
       {config("{server: 'http://a', insecure-skip-tls-verify: 'yes'}"),
@@ -168,12 +169,13 @@ TEST_F(Kubeconfig, ErrorsNameFileLineAndField) {
       {config("{server: 'http://a'}", "{client-certificate: me.crt}"),
        "config:10: users[0].user: client-certificate and client-key need each other"},
       {config("{server: 'http://a'}", "{tokenFile: none}"),
-       "config:10: users[0].user.tokenFile: none: cannot be read"},
+       "config:10: users[0].user.tokenFile: none: cannot be read: No such file or directory"},
       {config("{server: 'http://a'}", "{token: [x]}"),
        "config:10: users[0].user.token: expected a string"},
   };
   for (const Case& c : cases) EXPECT_EQ(error(c.text), c.expected) << c.text;
-  EXPECT_EQ(load_kubeconfig(dir_ + "/absent").error().message, dir_ + "/absent: cannot be read");
+  EXPECT_EQ(load_kubeconfig(dir_ + "/absent").error().message,
+            dir_ + "/absent: cannot be read: No such file or directory");
 }
 
 TEST_F(Kubeconfig, RefusesServersAndCertificatesThatAreNone) {
@@ -193,9 +195,11 @@ TEST_F(Kubeconfig, ReadsTheServiceAccountOfAPod) {
   ::setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1", 1);
   ::setenv("KUBERNETES_SERVICE_PORT", "443", 1);
   const std::string folder = "var/run/secrets/kubernetes.io/serviceaccount/";
-  EXPECT_EQ(in_cluster(dir_).error().message, dir_ + "/" + folder + "token: cannot be read");
+  EXPECT_EQ(in_cluster(dir_).error().message,
+            dir_ + "/" + folder + "token: cannot be read: No such file or directory");
   write(folder + "token", "pod-token\n");
-  EXPECT_EQ(in_cluster(dir_).error().message, dir_ + "/" + folder + "ca.crt: cannot be read");
+  EXPECT_EQ(in_cluster(dir_).error().message,
+            dir_ + "/" + folder + "ca.crt: cannot be read: No such file or directory");
   write(folder + "ca.crt", ca_);
   const auto access = in_cluster(dir_);
   ASSERT_TRUE(access) << access.error().message;
