@@ -59,6 +59,15 @@ class Checks {
                : std::get<std::shared_ptr<const T>>(found->second->object).get();
   }
 
+  // IANA_SVC_NAME, RFC 6335 section 5.1, in lower case.
+  static std::string port_name_problem(std::string_view name) {
+    const bool label = dns_label_problem(name).empty();
+    const bool letter = name.find_first_of("abcdefghijklmnopqrstuvwxyz") != std::string_view::npos;
+    if (label && letter && name.size() <= 15 && name.find("--") == name.npos) return "";
+    return cat("'", name,
+               "' is not a name of a port: at most 15 of a-z, 0-9 and single '-', with a letter");
+  }
+
   // Services are names of DNS labels (RFC 1035), namespaces RFC 1123 labels, the rest DNS
   // subdomains.
   void check_meta(const KindInfo& kind, const Meta& meta) {
@@ -93,6 +102,10 @@ class Checks {
       error("spec.ports: expected at least one port");
     }
     check_ports(service);
+    const auto& ips = service.cluster_ips;
+    if (ips.size() > 2 || (ips.size() == 2 && ips[0].is_v4() == ips[1].is_v4())) {
+      error("spec.clusterIPs: expected one address, or one of each family");
+    }
   }
 
   // core/v1 ValidateService: names and (protocol, port) are unique, and needed when there are
@@ -113,6 +126,9 @@ class Checks {
         if (!names.insert(port.name).second) {
           error(cat(where, ".name: '", port.name, "' is used twice"));
         }
+      }
+      if (const auto* target = std::get_if<std::string>(&port.target_port)) {
+        error_unless_empty(where + ".targetPort", port_name_problem(*target));
       }
       if (!ports.emplace(port.protocol, port.port).second) {
         error(cat(where, ".port: ", number, " is used twice"));

@@ -40,15 +40,20 @@ void report(const Item& item, std::string_view field, std::string message, Manif
 }
 
 // decode() says "Service default/web: spec.type: ...": the object is told apart from the field.
-void report_decode(const Item& item, const Error& error, Manifests& into) {
+// What the schema has said of that field already is enough.
+void report_decode(const Item& item, const Error& error, const std::vector<FieldProblem>& known,
+                   Manifests& into) {
   std::string_view message = error.message;
   const std::string nameless = cat(find_string(item.value, "kind"), " without a name");
   for (const std::string& object : {title(item.value), nameless}) {
     if (message.starts_with(cat(object, ": "))) message.remove_prefix(object.size() + 2);
   }
   const size_t colon = message.find(": ");
-  report(item, colon == std::string_view::npos ? "" : message.substr(0, colon),
-         std::string(message), into);
+  const std::string_view field =
+      colon == std::string_view::npos ? std::string_view() : message.substr(0, colon);
+  const auto same = [&](const FieldProblem& one) { return one.path == field; };
+  if (std::any_of(known.begin(), known.end(), same)) return;
+  report(item, field, std::string(message), into);
 }
 
 void read_item(const Item& item, const Schema& schema, Manifests& into);
@@ -87,9 +92,9 @@ void read_item(const Item& item, const Schema& schema, Manifests& into) {
     if (problems.empty()) ++into.other_kinds;
     return;
   }
-  if (!problems.empty()) return;
   auto object = decode(item.value);
-  if (!object) return report_decode(item, object.error(), into);
+  if (!object) return report_decode(item, object.error(), problems, into);
+  if (!problems.empty()) return;
   into.objects.push_back({*std::move(object), std::string(item.file), line_of(item, "")});
 }
 

@@ -104,7 +104,9 @@ TEST_F(Validate, KeepsTheGoodObjectsOfAFileWithABadOne) {
       "apiVersion: v1\nkind: Namespace\nmetadata: {nam: b}\n---\n"
       "apiVersion: v1\nkind: Namespace\nmetadata: {name: c}\n");
   EXPECT_EQ(manifests.objects.size(), 2u);
-  EXPECT_EQ(manifests.problems.size(), 1u);
+  EXPECT_EQ(lines(manifests.problems),
+            "f.yaml:7: Namespace: unknown field \"metadata.nam\"\n"
+            "f.yaml:7: Namespace: metadata.name: missing\n");
   EXPECT_FALSE(manifests.ok());
 }
 
