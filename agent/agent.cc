@@ -12,12 +12,6 @@
 namespace fairlead::agent {
 namespace {
 
-std::string host_name() {
-  char name[256] = {};
-  gethostname(name, sizeof name - 1);
-  return name;
-}
-
 int64_t ms_since(MonoTime then) {
   if (then == MonoTime{}) return -1;
   const auto passed = std::chrono::steady_clock::now() - then;
@@ -38,12 +32,15 @@ void add_errors(StatusReport& report, std::string_view component,
 
 }  // namespace
 
-Agent::Agent(AgentConfig config, std::string version, const Log& log)
+Agent::Agent(AgentConfig config, std::string version, const Log& log, MakeDriver make)
     : config_(std::move(config)),
       version_(std::move(version)),
-      node_name_(config_.node_name.empty() ? host_name() : config_.node_name),
+      node_name_(node_name(config_.node_name)),
       log_(log.named("agent")),
       started_(std::chrono::steady_clock::now()),
+      make_(make ? std::move(make) : MakeDriver([this](dataplane::Mode mode) {
+        return make_driver(mode, {config_, loop_, log_, registry_});
+      })),
       healthz_ok_(registry_.counter("kubeproxy_proxy_healthz_total", "Answers of /healthz",
                                     {{"code", "200"}})),
       healthz_failed_(registry_.counter("kubeproxy_proxy_healthz_total", "Answers of /healthz",
@@ -81,15 +78,12 @@ Result<void> Agent::start_proxy() {
     proxy_off_why_ = why;
     return {};
   }
-  auto driver = make_driver(*mode, {config_, loop_, log_, registry_});
+  auto driver = make_(*mode);
   if (!driver) {
     return fail(cat("--proxy-mode ", to_string(*mode), ": this program was built without it"));
   }
-  const auto make = [this](dataplane::Mode other) {
-    return make_driver(other, {config_, loop_, log_, registry_});
-  };
   proxy_ = std::make_unique<Proxy>(loop_, config_, node_name_, std::move(driver), why, log_,
-                                   registry_, make);
+                                   registry_, make_);
   if (auto started = proxy_->start(); !started) {
     const std::string_view hint =
         geteuid() == 0 ? ""
@@ -188,23 +182,24 @@ void Agent::on_tick(std::shared_ptr<const api::Snapshot> snapshot, const api::Ch
 }
 
 Result<void> Agent::start_endpoints() {
-  const auto handler = [this](net::HttpRequest request, std::unique_ptr<net::Responder> responder) {
-    responder->send(answer(request));
-  };
-  const auto add = [&] {
+  const auto add = [&](Door door) {
+    const auto handler = [this, door](net::HttpRequest request,
+                                      std::unique_ptr<net::Responder> responder) {
+      responder->send(answer(request, door));
+    };
     endpoints_.push_back(
         std::make_unique<net::HttpServer>(loop_, log_.named("endpoints"), handler));
     return endpoints_.back().get();
   };
-  if (auto bound = add()->listen(config_.healthz_listen); !bound) {
+  if (auto bound = add(Door::healthz)->listen(config_.healthz_listen); !bound) {
     return fail("--healthz-listen", bound.error());
   }
-  if (auto bound = add()->listen(config_.metrics_listen); !bound) {
+  if (auto bound = add(Door::metrics)->listen(config_.metrics_listen); !bound) {
     return fail("--metrics-listen", bound.error());
   }
   std::error_code ignored;
   std::filesystem::create_directories(std::filesystem::path(config_.socket).parent_path(), ignored);
-  if (auto bound = add()->listen_unix(config_.socket); !bound) {
+  if (auto bound = add(Door::socket)->listen_unix(config_.socket); !bound) {
     return fail("--socket", bound.error());
   }
   return {};

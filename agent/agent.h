@@ -23,7 +23,8 @@ namespace fairlead::agent {
 // of their own.
 class Agent {
  public:
-  Agent(AgentConfig config, std::string version, const Log& log);
+  // `make` makes the drivers, by default those of agent/drivers.h.
+  Agent(AgentConfig config, std::string version, const Log& log, MakeDriver make = {});
   ~Agent();
 
   // Binds every socket, takes over the kernel state of an earlier run, starts the feed. An error
@@ -48,10 +49,12 @@ class Agent {
   void add_components(StatusReport& report) const;
   void add_proxy(StatusReport& report) const;
 
-  // The HTTP endpoints: agent/agent_http.cc, where one table names them all.
+  // The HTTP endpoints: agent/agent_http.cc, where one table names them all. Each door leads to
+  // what those before it lead to, and to more.
+  enum class Door : uint8_t { healthz, metrics, socket };
   struct Route;
   static const std::vector<Route>& routes();
-  net::HttpResponse answer(const net::HttpRequest& request);
+  net::HttpResponse answer(const net::HttpRequest& request, Door door);
   net::HttpResponse get_healthz(const net::HttpRequest& request);
   net::HttpResponse get_livez(const net::HttpRequest& request);
   net::HttpResponse get_readyz(const net::HttpRequest& request);
@@ -71,6 +74,7 @@ class Agent {
   MonoTime started_;
   Registry registry_;
   net::EventLoop loop_;
+  MakeDriver make_;
   Counter &healthz_ok_, &healthz_failed_, &livez_ok_, &livez_failed_;
   std::string proxy_off_why_;
   watch::ApiAccess api_;     // unset when a folder is the source

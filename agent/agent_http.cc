@@ -1,6 +1,9 @@
 // The agent's own HTTP endpoints.
+#include <algorithm>
+
 #include "agent/agent.h"
 #include "agent/kube_proxy_config.h"
+#include "agent/process_metrics.h"
 
 namespace fairlead::agent {
 namespace {
@@ -29,6 +32,9 @@ HttpResponse health_answer(const ProxyHealth& health, bool with_node, bool ok) {
 
 Result<api::ObjectKey> parse_service(const std::string& text) {
   const size_t slash = text.find('/');
+  if (std::any_of(text.begin(), text.end(), [](char c) { return c <= ' ' || c > '~'; })) {
+    return fail("a name of a Service has letters, digits, '-' and '.' only");
+  }
   if (text.empty() || slash == text.size() - 1 || slash == 0 || slash != text.rfind('/')) {
     return fail(cat("'", text, "': expected NAMESPACE/NAME, or the NAME of a Service in default"));
   }
@@ -67,6 +73,11 @@ struct ExplainArguments {
   }
 };
 
+// "json", "table" or nothing, which is a table.
+bool known_output(const std::string& output) {
+  return output.empty() || output == "table" || output == "json";
+}
+
 template <class Explanation>
 HttpResponse explained(const HttpRequest& request, const Explanation& explanation) {
   if (parameter(request, "output") == "json") {
@@ -79,45 +90,51 @@ HttpResponse explained(const HttpRequest& request, const Explanation& explanatio
 
 struct Agent::Route {
   std::string_view method, path;
-  bool socket_only;  // reachable on the unix socket alone: it tells much, or changes something
+  Door least;  // it is behind this door and those after it
   HttpResponse (Agent::*handler)(const HttpRequest&);
 };
 
+// --healthz-listen is open to load balancers and probes, so it tells as little as kube-proxy's;
+// what tells more is on --metrics-listen, which is loopback by default; what tells all, or changes
+// something, needs the unix socket.
 const std::vector<Agent::Route>& Agent::routes() {
   static const std::vector<Route> table = {
-      {"GET", "/healthz", false, &Agent::get_healthz},
-      {"GET", "/livez", false, &Agent::get_livez},
-      {"GET", "/readyz", false, &Agent::get_readyz},
-      {"GET", "/metrics", false, &Agent::get_metrics},
-      {"GET", "/status", false, &Agent::get_status},
-      {"GET", "/proxyMode", false, &Agent::get_mode},
-      {"GET", "/configz", false, &Agent::get_configz},
-      {"GET", "/dump", true, &Agent::get_dump},
-      {"GET", "/explain", true, &Agent::get_explain},
-      {"PUT", "/proxyMode", true, &Agent::put_mode},
-      {"POST", "/verify", true, &Agent::post_verify},
+      {"GET", "/healthz", Door::healthz, &Agent::get_healthz},
+      {"GET", "/livez", Door::healthz, &Agent::get_livez},
+      {"GET", "/readyz", Door::healthz, &Agent::get_readyz},
+      {"GET", "/metrics", Door::metrics, &Agent::get_metrics},
+      {"GET", "/status", Door::metrics, &Agent::get_status},
+      {"GET", "/proxyMode", Door::metrics, &Agent::get_mode},
+      {"GET", "/configz", Door::metrics, &Agent::get_configz},
+      {"GET", "/dump", Door::socket, &Agent::get_dump},
+      {"GET", "/explain", Door::socket, &Agent::get_explain},
+      {"PUT", "/proxyMode", Door::socket, &Agent::put_mode},
+      {"POST", "/verify", Door::socket, &Agent::post_verify},
   };
   return table;
 }
 
-HttpResponse Agent::answer(const HttpRequest& request) {
+HttpResponse Agent::answer(const HttpRequest& request, Door door) {
   const std::string_view asked = request.method;
   const std::string_view method = asked == "HEAD" ? "GET" : asked;
-  std::string known;
-  bool other_method = false;
+  std::string known, allowed;
+  bool elsewhere = false;
   for (const Route& route : routes()) {
-    if (route.method == "GET") known += cat(' ', route.path);
+    const bool here = door >= route.least;
+    if (route.method == "GET" && here) known += cat(' ', route.path);
     if (route.path != request.path()) continue;
-    if (route.method != method) {
-      other_method = true;
-      continue;
-    }
-    if (route.socket_only && !request.peer.uid) {
-      return HttpResponse::text(403, "ask on the unix socket\n");
-    }
-    return (this->*route.handler)(request);
+    if (route.method == method && here) return (this->*route.handler)(request);
+    if (route.method == method) elsewhere = true;
+    if (here) allowed += cat(allowed.empty() ? "" : ", ", route.method);
   }
-  if (other_method) return HttpResponse::text(405, "another method is served here\n");
+  if (elsewhere) {
+    return HttpResponse::text(403, "not here: ask on --metrics-listen or the unix socket\n");
+  }
+  if (!allowed.empty()) {
+    auto response = HttpResponse::text(405, cat("only ", allowed, " is served here\n"));
+    response.headers.set("Allow", allowed);
+    return response;
+  }
   return HttpResponse::text(404, cat("not found: try", known, '\n'));
 }
 
@@ -144,7 +161,7 @@ HttpResponse Agent::get_readyz(const HttpRequest&) {
 }
 
 HttpResponse Agent::get_metrics(const HttpRequest&) {
-  HttpResponse response = HttpResponse::text(200, registry_.text());
+  HttpResponse response = HttpResponse::text(200, registry_.text() + process_metrics());
   response.headers.set("Content-Type", "text/plain; version=0.0.4");
   return response;
 }
@@ -188,6 +205,9 @@ HttpResponse Agent::get_explain(const HttpRequest& request) {
   if (!proxy_) return no_proxy();
   const auto arguments = ExplainArguments::parse(request);
   if (!arguments) return bad_request(arguments.error().message);
+  if (const std::string output = parameter(request, "output"); !known_output(output)) {
+    return bad_request(cat("output: '", output, "' is not one of table, json"));
+  }
   if (arguments->service) {
     if (auto there = proxy_->expect_service(*arguments->service); !there) {
       return HttpResponse::text(404, there.error().message + "\n");
@@ -200,7 +220,13 @@ HttpResponse Agent::get_explain(const HttpRequest& request) {
 
 HttpResponse Agent::post_verify(const HttpRequest& request) {
   if (!proxy_) return no_proxy();
-  const auto drifts = proxy_->verify(parameter(request, "repair") == "true");
+  bool repair = false;
+  if (const std::string text = parameter(request, "repair"); !text.empty()) {
+    if (const auto set = parse_setting(text, repair); !set) {
+      return bad_request(cat("repair: ", set.error().message));
+    }
+  }
+  const auto drifts = proxy_->verify(repair);
   if (!drifts) return HttpResponse::text(503, drifts.error().message + "\n");
   json::array list;
   for (const dataplane::Drift& drift : *drifts) {

@@ -1,8 +1,13 @@
 #include "agent/config.h"
 
+#include "dataplane/ipvs/virtual_service.h"
+
 namespace fairlead::agent {
 namespace {
 
+// Of a table in memory: more would not be a wish but a slip.
+constexpr int64_t max_entries = 1 << 24;
+constexpr int64_t max_workers = 1024;
 constexpr std::string_view mode_names = "auto, ebpf, nftables, iptables, ipvs, userspace or none";
 
 }  // namespace
@@ -91,14 +96,18 @@ std::vector<Option<C>> node_options() {
              &C::interfaces),
       option("tcx", "BOOL", "tc programs by tcx where the kernel has it (false: by clsact)",
              &C::tcx),
-      option("max-services", "N", "addresses and ports of Services that eBPF mode can hold",
-             &C::max_services),
-      option("max-backends", "N", "endpoints of all Services that eBPF mode can hold",
-             &C::max_backends),
-      option("max-maglev", "N", "Services with Maglev that eBPF mode can hold; 4 KiB each",
-             &C::max_maglev),
-      option("max-conntrack", "N", "entries for flows in eBPF mode; a flow takes two to four",
-             &C::max_conntrack),
+      within(1, max_entries,
+             option("max-services", "N", "addresses and ports of Services that eBPF mode can hold",
+                    &C::max_services)),
+      within(1, max_entries,
+             option("max-backends", "N", "endpoints of all Services that eBPF mode can hold",
+                    &C::max_backends)),
+      within(1, max_entries,
+             option("max-maglev", "N", "Services with Maglev that eBPF mode can hold; 4 KiB each",
+                    &C::max_maglev)),
+      within(1, max_entries,
+             option("max-conntrack", "N",
+                    "entries for flows in eBPF mode; a flow takes two to four", &C::max_conntrack)),
       option("node-port-addresses", "CIDRS",
              "networks whose addresses serve NodePorts, or 'primary' (empty: every node IP)",
              &C::node_port_addresses),
@@ -137,6 +146,17 @@ Option<C> iptables_variant() {
           [](const C& config) { return std::string(to_string(config.iptables_variant)); }};
 }
 
+Option<C> ipvs_scheduler() {
+  auto row = option("ipvs-scheduler", "NAME", "ipvs mode: rr, wrr, lc, wlc, sh, mh, ...",
+                    &C::ipvs_scheduler);
+  row.set = [](C& config, std::string_view text) -> Result<void> {
+    FL_TRY_VOID(dataplane::ipvs::check_scheduler(text));
+    config.ipvs_scheduler = text;
+    return {};
+  };
+  return row;
+}
+
 std::vector<Option<C>> driver_options() {
   return {
       option("iptables-masquerade-bit", "N",
@@ -149,8 +169,7 @@ std::vector<Option<C>> driver_options() {
       option("nftables-drop-invalid", "BOOL",
              "nftables mode: drop forwarded segments that connection tracking finds invalid",
              &C::nftables_drop_invalid),
-      option("ipvs-scheduler", "NAME", "ipvs mode: rr, wrr, lc, wlc, sh, mh, ...",
-             &C::ipvs_scheduler),
+      ipvs_scheduler(),
       option("ipvs-strict-arp", "BOOL",
              "ipvs mode: devices answer ARP for their own addresses only", &C::ipvs_strict_arp),
       option("ipvs-tcp-timeout", "TIME",
@@ -160,20 +179,25 @@ std::vector<Option<C>> driver_options() {
              "ipvs mode: the same of one that is closing (0s: as it is)", &C::ipvs_tcp_fin_timeout),
       option("ipvs-udp-timeout", "TIME", "ipvs mode: the same of a UDP flow (0s: as it is)",
              &C::ipvs_udp_timeout),
-      option("userspace-max-captured", "N",
-             "userspace mode: addresses and ports of Services that it can hold",
-             &C::userspace_max_captured),
-      option("userspace-max-connections", "N", "userspace mode: TCP connections at a time",
-             &C::userspace_max_connections),
-      option("userspace-max-udp-flows", "N",
-             "userspace mode: UDP flows at a time; the one used longest ago makes room",
-             &C::userspace_max_udp_flows),
-      option("userspace-max-clients", "N",
-             "userspace mode: clients whose endpoint is remembered for session affinity",
-             &C::userspace_max_clients),
-      option("userspace-connect-attempts", "N",
-             "userspace mode: endpoints that one connection may try",
-             &C::userspace_connect_attempts),
+      within(1, max_entries,
+             option("userspace-max-captured", "N",
+                    "userspace mode: addresses and ports of Services that it can hold",
+                    &C::userspace_max_captured)),
+      within(1, max_entries,
+             option("userspace-max-connections", "N", "userspace mode: TCP connections at a time",
+                    &C::userspace_max_connections)),
+      within(1, max_entries,
+             option("userspace-max-udp-flows", "N",
+                    "userspace mode: UDP flows at a time; the one used longest ago makes room",
+                    &C::userspace_max_udp_flows)),
+      within(1, max_entries,
+             option("userspace-max-clients", "N",
+                    "userspace mode: clients whose endpoint is remembered for session affinity",
+                    &C::userspace_max_clients)),
+      within(1, 100,
+             option("userspace-connect-attempts", "N",
+                    "userspace mode: endpoints that one connection may try",
+                    &C::userspace_connect_attempts)),
       option("userspace-connect-timeout", "TIME",
              "userspace mode: how long an endpoint may take to answer",
              &C::userspace_connect_timeout),
@@ -191,11 +215,14 @@ std::vector<Option<C>> other_options() {
       option("dns", "BOOL", "serve cluster DNS", &C::dns),
       option("corefile", "FILE", "DNS configuration (empty: the built-in one)", &C::corefile),
       option("dns-bind", "IPS", "addresses that DNS listens on (empty: all)", &C::dns_bind),
-      option("dns-workers", "N", "DNS threads (0: one per core)", &C::dns_workers),
+      within(0, max_workers,
+             option("dns-workers", "N", "DNS threads (0: one per core)", &C::dns_workers)),
       option("ingress", "BOOL", "serve Ingress objects", &C::ingress),
       option("ingress-http", "ADDRS", "addresses for plain HTTP", &C::ingress_http),
       option("ingress-https", "ADDRS", "addresses for HTTPS", &C::ingress_https),
-      option("ingress-workers", "N", "ingress threads (0: one per core)", &C::ingress_workers),
+      within(
+          0, max_workers,
+          option("ingress-workers", "N", "ingress threads (0: one per core)", &C::ingress_workers)),
       option("ingress-controller", "NAME", "IngressClass controller that is ours",
              &C::ingress_controller),
       option("ingress-without-class", "BOOL", "also serve Ingresses that name no class",
@@ -209,8 +236,10 @@ std::vector<Option<C>> other_options() {
       option("metrics-listen", "ADDR", "address of /metrics and /status", &C::metrics_listen),
       option("socket", "FILE", "unix socket that `fairlead status` asks", &C::socket),
       option("sysctls", "NAME=VALUE", "kernel parameters to set at start", &C::sysctls),
-      option("oom-score-adj", "N",
-             "-1000 to 1000: how early the kernel may end the agent (0: as is)", &C::oom_score_adj),
+      within(-1000, 1000,
+             option("oom-score-adj", "N",
+                    "-1000 to 1000: how early the kernel may end the agent (0: as is)",
+                    &C::oom_score_adj)),
       option("log-level", "LEVEL", "debug, info, warn or error", &C::log_level),
   };
 }

@@ -11,12 +11,8 @@ HealthCheckPorts::HealthCheckPorts(net::EventLoop& loop, std::function<bool()> p
 void HealthCheckPorts::update(const dataplane::ServiceTable& table,
                               const std::set<api::ObjectKey>& changed, bool full) {
   addresses_ = table.node.node_port_ips.value_or(std::vector<Ip>{Ip{}});
-  const auto visit = [&](const api::ObjectKey& key) {
-    const auto entry = table.services.find(key);
-    set(key, entry == table.services.end() ? dataplane::HealthCheck{} : entry->second.health_check);
-  };
   if (!full) {
-    for (const api::ObjectKey& key : changed) visit(key);
+    follow(table, changed);
     return;
   }
   std::set<api::ObjectKey> keys;
@@ -24,23 +20,33 @@ void HealthCheckPorts::update(const dataplane::ServiceTable& table,
   for (const auto& [key, entry] : table.services) {
     if (entry.health_check.port != 0) keys.insert(key);
   }
-  for (const api::ObjectKey& key : keys) visit(key);
+  follow(table, keys);
 }
 
-void HealthCheckPorts::set(const api::ObjectKey& key, const dataplane::HealthCheck& check) {
-  if (check.port == 0) {
-    servers_.erase(key);
-    return;
+// Closes first, then opens: a port that one Service gives up may be another one's now.
+void HealthCheckPorts::follow(const dataplane::ServiceTable& table,
+                              const std::set<api::ObjectKey>& keys) {
+  for (const api::ObjectKey& key : keys) {
+    const auto entry = table.services.find(key);
+    if (entry == table.services.end() || entry->second.health_check.port == 0) {
+      servers_.erase(key);
+      continue;
+    }
+    const dataplane::HealthCheck& check = entry->second.health_check;
+    Server& server = servers_[key];
+    if (!server.error.empty() || server.check.port != check.port ||
+        server.addresses != addresses_) {
+      server.http.reset();
+    }
+    server.check = check;
   }
-  Server& server = servers_[key];
-  const bool open_already = server.http != nullptr && server.error.empty() &&
-                            server.check.port == check.port && server.addresses == addresses_;
-  server.check = check;
-  if (!open_already) open(key, server);
+  for (const api::ObjectKey& key : keys) {
+    const auto found = servers_.find(key);
+    if (found != servers_.end() && found->second.http == nullptr) open(key, found->second);
+  }
 }
 
 void HealthCheckPorts::open(const api::ObjectKey& key, Server& server) {
-  server.http.reset();  // its sockets are free again before the new ones are bound
   server.error.clear();
   server.listening.clear();
   server.addresses = addresses_;

@@ -38,7 +38,7 @@ class HealthCheckPorts {
     std::string error;
     std::vector<std::string> listening;
   };
-  void set(const api::ObjectKey& key, const dataplane::HealthCheck& check);
+  void follow(const dataplane::ServiceTable& table, const std::set<api::ObjectKey>& keys);
   void open(const api::ObjectKey& key, Server& server);
   net::HttpResponse answer(const api::ObjectKey& key) const;
 

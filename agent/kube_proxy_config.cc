@@ -107,9 +107,15 @@ Result<bool> apply_kube_proxy_config(AgentConfig& config, std::string_view text,
                                      std::string_view file) {
   const auto documents = api::parse_yaml(text, file, limits);
   if (!documents || documents->empty()) return false;
-  const api::YamlDocument& document = documents->front();
-  if (find_string(document.value, "kind") != kind) return false;
-  if (documents->size() > 1) return fail(cat(file, ": expected one document"));
+  const auto found = std::find_if(
+      documents->begin(), documents->end(),
+      [](const api::YamlDocument& one) { return find_string(one.value, "kind") == kind; });
+  if (found == documents->end()) return false;
+  if (documents->size() > 1) {
+    return fail(
+        cat(file, ": a ", kind, " must stand alone; here are ", documents->size(), " documents"));
+  }
+  const api::YamlDocument& document = *found;
   if (const auto version = find_string(document.value, "apiVersion"); version != api_version) {
     return fail(cat(file, ':', document.line_of("apiVersion"), ": apiVersion: '", version,
                     "' is not known: ", api_version, " is"));

@@ -4,6 +4,8 @@
 #include <array>
 #include <thread>
 
+#include "dataplane/ipvs/virtual_service.h"
+
 namespace fairlead::agent {
 namespace {
 
@@ -140,9 +142,16 @@ Result<void> set_oom_score(Draft& draft, const json::value& value) {
   return {};
 }
 
+Result<void> set_scheduler(Draft& draft, const json::value& value) {
+  FL_TRY(const std::string name, text_of(value));
+  FL_TRY_VOID(dataplane::ipvs::check_scheduler(name));
+  draft.config.ipvs_scheduler = name;
+  return {};
+}
+
 Result<void> set_sysctl(Draft& draft, const char* name, const json::value& value) {
   FL_TRY(const Duration time, duration_of(value));
-  const int64_t seconds = std::chrono::duration_cast<std::chrono::seconds>(time).count();
+  const int64_t seconds = std::chrono::ceil<std::chrono::seconds>(time).count();
   if (seconds > 0) {
     draft.config.sysctls.push_back({cat("net.netfilter.nf_conntrack_", name), cat(seconds)});
   }
@@ -216,8 +225,7 @@ const KubeProxyRow rows[] = {
     {{"ipvs.syncPeriod", honoured, "--sync-period, when mode is ipvs"},
      FL_ASSIGN(ipvs_sync, duration_of(value))},
     {{"ipvs.minSyncPeriod", moot, at_once}, nullptr},
-    {{"ipvs.scheduler", honoured, "--ipvs-scheduler"},
-     FL_ASSIGN(config.ipvs_scheduler, text_of(value))},
+    {{"ipvs.scheduler", honoured, "--ipvs-scheduler"}, set_scheduler},
     {{"ipvs.excludeCIDRs", moot, "virtual servers of others are never touched"}, nullptr},
     {{"ipvs.strictARP", honoured, "--ipvs-strict-arp"},
      FL_ASSIGN(config.ipvs_strict_arp, bool_of(value))},
@@ -290,6 +298,18 @@ Result<void> choose_masquerade_bit(KubeProxyDraft& draft) {
   return {};
 }
 
+// One of the two alone has kube-proxy's default for the other; 0 per core leaves the kernel's
+// limit as it is, whatever the minimum.
+void set_conntrack_max(KubeProxyDraft& draft) {
+  if (!draft.conntrack_max_per_core && !draft.conntrack_min) return;
+  const uint64_t cores = std::max(1u, std::thread::hardware_concurrency());
+  const uint64_t per_core = draft.conntrack_max_per_core.value_or(32768);
+  if (per_core == 0) return;
+  const uint64_t entries =
+      std::max<uint64_t>(per_core * cores, draft.conntrack_min.value_or(131072));
+  draft.config.sysctls.push_back({"net.netfilter.nf_conntrack_max", cat(entries)});
+}
+
 }  // namespace
 
 // kube-proxy reads the section of the mode that it runs in; without a mode, whatever is said
@@ -311,13 +331,7 @@ Result<void> finish_kube_proxy_draft(KubeProxyDraft& draft) {
   }
   if (by_cluster || draft.detect_local_mode.empty()) config.local_pod_cidrs = draft.cluster_cidrs;
 
-  const uint64_t cores = std::max(1u, std::thread::hardware_concurrency());
-  const uint64_t entries =
-      std::max<uint64_t>(draft.conntrack_max_per_core * cores,
-                         draft.conntrack_max_per_core > 0 ? draft.conntrack_min : 0);
-  if (entries > 0) {
-    config.sysctls.push_back({"net.netfilter.nf_conntrack_max", cat(entries)});
-  }
+  set_conntrack_max(draft);
   return {};
 }
 

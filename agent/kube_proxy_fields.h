@@ -18,7 +18,7 @@ struct KubeProxyDraft {
   bool iptables_masquerade_all = false, nftables_masquerade_all = false;
   std::optional<MarkBit> iptables_masquerade_bit, nftables_masquerade_bit;
   Duration iptables_sync{}, ipvs_sync{}, nftables_sync{};
-  uint32_t conntrack_max_per_core = 0, conntrack_min = 0;
+  std::optional<uint32_t> conntrack_max_per_core, conntrack_min;
 };
 
 struct KubeProxyRow : KubeProxyField {

@@ -1,7 +1,10 @@
 #include "agent/node_facts.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 
+#include "base/text.h"
 #include "net/netlink.h"
 
 namespace fairlead::agent {
@@ -53,6 +56,13 @@ void set_node_ports(const AgentConfig& config, const HostAddresses& addresses,
 }
 
 }  // namespace
+
+std::string node_name(const std::string& configured) {
+  if (!trim(configured).empty()) return to_lower(trim(configured));
+  char name[256] = {};
+  gethostname(name, sizeof name - 1);
+  return to_lower(trim(name));
+}
 
 std::vector<Ip> read_host_addresses() {
   std::vector<Ip> ips;

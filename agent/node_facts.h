@@ -12,6 +12,10 @@
 
 namespace fairlead::agent {
 
+// The name of this node's Node: what is configured, else the machine's name. As kubelet and
+// kube-proxy make it: lower case, without spaces around.
+std::string node_name(const std::string& configured);
+
 // The machine's addresses on all its links, but loopback, link-local and the Services' own that
 // IPVS keeps on a dummy link. Empty when the kernel does not say.
 std::vector<Ip> read_host_addresses();

@@ -59,6 +59,9 @@ std::string format_setting(const std::vector<T>& values) {
   return join(parts, ",");
 }
 
+// What --help calls a value that is true or false; such a flag alone means true.
+inline constexpr std::string_view bool_value = "BOOL";
+
 template <class Config>
 struct Option {
   std::string_view name;   // "proxy-mode": the flag without dashes, and the key in the file
@@ -76,6 +79,17 @@ Option<Config> option(std::string_view name, std::string_view value, std::string
             return parse_setting(text, config.*member);
           },
           [member](const Config& config) { return format_setting(config.*member); }};
+}
+
+// The same row, for whole numbers of `low` to `high` only.
+template <class Config>
+Option<Config> within(int64_t low, int64_t high, Option<Config> row) {
+  row.set = [low, high, set = std::move(row.set)](Config& config,
+                                                  std::string_view text) -> Result<void> {
+    if (parse_int(text, low, high)) return set(config, text);
+    return fail(cat("'", text, "' is not a number of ", low, " to ", high));
+  };
+  return row;
 }
 
 // A key of a configuration file, with where it stands. A sequence is joined with commas.

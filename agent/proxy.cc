@@ -128,20 +128,27 @@ void Proxy::finish(dataplane::ApplyReport report, MonoTime started, bool full) {
     up_to_date();
   } else {
     apply_errors_.add();
-    backoff_ = backoff_ == Duration{} ? first_retry : std::min(backoff_ * 2, last_retry);
+    sync_metrics_.failed(driver_->mode());
     log_.error("the kernel is not up to date; trying again",
                {{"error", report.errors.front()}, {"errors", report.errors.size()}});
-    retry_ = loop_.after(backoff_, [this] {
-      const MonoTime now = std::chrono::steady_clock::now();
-      finish(driver_->retry(), now, false);
-    });
+    if (!retry_) retry_after(first_retry);
   }
   status_.last_report = std::move(report);
 }
 
+// Only failed retries lengthen the pauses. Updates try again by themselves, and neither put the
+// retry off nor make it rarer, however many of them fail.
+void Proxy::retry_after(Duration pause) {
+  retry_ = loop_.after(pause, [this, pause] {
+    const MonoTime now = std::chrono::steady_clock::now();
+    auto report = driver_->retry();
+    if (!report.ok()) retry_after(std::min(pause * 2, last_retry));
+    finish(std::move(report), now, false);
+  });
+}
+
 void Proxy::up_to_date() {
   status_.applied = true;
-  backoff_ = {};
   retry_.reset();
   health_.synced();
   if (cleaned_ || !make_) return;

@@ -83,6 +83,7 @@ class Proxy {
   void note_lacking(const api::ObjectKey& key);
   void note_lacking(const std::set<api::ObjectKey>& changed, bool full);
   void finish(dataplane::ApplyReport report, MonoTime started, bool full);
+  void retry_after(Duration pause);
   void up_to_date();
   void clean_leftovers();
   struct InPlace {
@@ -114,7 +115,6 @@ class Proxy {
   ProxyStatus status_;
   std::vector<Ip> host_ips_;
   MonoTime host_ips_read_{};
-  Duration backoff_{};
   bool cleaned_ = false;  // what other modes left behind, once
   net::Timer retry_, cleaning_;
   Verifier verifier_;

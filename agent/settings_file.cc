@@ -26,8 +26,15 @@ Result<std::vector<FileSetting>> read_mapping(const YAML::Node& root, std::strin
   if (!root.IsMap()) {
     return fail(cat(file, ':', line_of(root), ": expected lines of the form 'key: value'"));
   }
+  if (root["kind"] && root["kind"].IsScalar() && root["apiVersion"]) {
+    return fail(cat(file, ':', line_of(root), ": this is a ", root["kind"].Scalar(),
+                    ": expected settings as 'key: value', or a KubeProxyConfiguration"));
+  }
   for (const auto& entry : root) {
     const int line = line_of(entry.first);
+    if (!entry.first.IsScalar()) {
+      return fail(cat(file, ':', line, ": expected lines of the form 'key: value'"));
+    }
     FileSetting setting{entry.first.Scalar(), {}, line};
     for (const FileSetting& other : settings) {
       if (other.key == setting.key) {

@@ -44,11 +44,16 @@ void row(std::string& out, std::string_view name, std::string_view value) {
   out += '\n';
 }
 
+// "1 service", "2 services"
+std::string many(size_t count, std::string_view what) {
+  return cat(count, ' ', what, count == 1 ? "" : "s");
+}
+
 std::string verified(const StatusReport& report) {
   const std::string when = ago(report.last_verify_ms_ago);
   if (!report.verify_error.empty()) return cat(when, ", ", report.verify_error);
   if (report.last_verify_ms_ago < 0) return when;
-  return cat(when, ", ", report.drifts.size(), report.drifts.size() == 1 ? " drift" : " drifts");
+  return cat(when, ", ", many(report.drifts.size(), "drift"));
 }
 
 }  // namespace
@@ -138,12 +143,13 @@ std::string to_table(const StatusReport& report) {
           is_ready(report) ? "ready" : "not ready", ")"));
   row(out, "FEED", cat(report.feed_source, "  last event ", ago(report.feed_age_ms)));
   row(out, "PROXY",
-      cat(report.proxy_mode, "  ", report.services, " services, ", report.backends, " backends"));
+      cat(report.proxy_mode, "  ", many(report.services, "service"), ", ",
+          many(report.backends, "backend")));
   row(out, "LAST APPLY",
       report.last_apply_ms_ago < 0
           ? "never"
           : cat(ago(report.last_apply_ms_ago), ", took ", report.last_apply_us, " us, ",
-                report.last_apply_writes, " writes"));
+                many(report.last_apply_writes, "write")));
   for (const auto& old : report.retiring) row(out, "RETIRING", old);
   row(out, "VERIFIED", verified(report));
   for (const auto& drift : report.drifts) row(out, "DRIFT", drift);

@@ -62,7 +62,13 @@ SyncMetrics::SyncMetrics(Registry& registry, WallTime started)
       no_local_external_(registry.gauge("kubeproxy_sync_proxy_rules_no_local_endpoints_total",
                                         "Service ports of a Local policy without local endpoints",
                                         {{"traffic_policy", "external"}})),
+      nftables_failures_(registry.counter("kubeproxy_sync_proxy_rules_nftables_sync_failures_total",
+                                          "Syncs of nftables mode that left something undone")),
       started_(started) {}
+
+void SyncMetrics::failed(std::string_view mode) {
+  if (mode == "nftables") nftables_failures_.add();
+}
 
 void SyncMetrics::queued(const api::Snapshot& snapshot, const api::Changes& changes, WallTime now) {
   if (changes.empty()) return;

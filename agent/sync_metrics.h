@@ -23,6 +23,7 @@ class SyncMetrics {
   void queued(const api::Snapshot& snapshot, const api::Changes& changes, WallTime now);
   // One hand-over to the kernel ended. `ok`: nothing waits any more.
   void synced(bool full, bool ok, Duration took, const Counts& counts, WallTime now);
+  void failed(std::string_view mode);  // and left something undone
 
  private:
   struct Family {
@@ -35,6 +36,7 @@ class SyncMetrics {
   Counter &endpoint_changes_, &service_changes_;
   Gauge &endpoint_pending_, &service_pending_;
   Gauge &no_local_internal_, &no_local_external_;
+  Counter& nftables_failures_;
   WallTime started_;
   std::vector<WallTime> triggers_;  // of endpoint changes that wait
 };

@@ -117,7 +117,7 @@ TEST_F(AgentOnManifests, EveryEndpointAnswersItsMethodOnly) {
   const Case cases[] = {
       {"GET", "/healthz", 200, "ok"},
       {"HEAD", "/healthz", 200, ""},
-      {"POST", "/healthz", 405, "another method"},
+      {"POST", "/healthz", 405, "only GET is served here"},
       {"GET", "/configz", 200, "\"kind\":\"KubeProxyConfiguration\""},
       {"GET", "/configz", 200, "\"proxy-mode\":\"none\""},
       {"GET", "/metrics", 200, "kubernetes_build_info{"},

@@ -105,5 +105,26 @@ TEST_F(HealthCheckPortsTest, ABusyPortIsAnErrorUntilItIsFree) {
   EXPECT_EQ(get(port).status, 200);
 }
 
+TEST_F(HealthCheckPortsTest, ServicesMayTradeTheirPorts) {
+  const api::ObjectKey a{"default", "a"}, b{"default", "b"};
+  const uint16_t one = free_port(), other = free_port();
+  dataplane::ServiceTable table;
+  table.node.node_port_ips = {{localhost}};
+  const auto give = [&](uint16_t to_a, uint16_t to_b) {
+    table.services[a].health_check = {to_a, 1};
+    table.services[b].health_check = {to_b, 2};
+    ports_.update(table, {a, b}, false);
+  };
+  give(one, other);
+  give(other, one);
+  EXPECT_EQ(ports_.errors(), std::vector<std::string>{});
+  EXPECT_EQ(get(one).headers.get("X-Load-Balancing-Endpoint-Weight"), "2");
+  EXPECT_EQ(get(other).headers.get("X-Load-Balancing-Endpoint-Weight"), "1");
+  give(0, other);  // from a Service that is named first, too
+  EXPECT_EQ(ports_.errors(), std::vector<std::string>{});
+  EXPECT_EQ(get(other).headers.get("X-Load-Balancing-Endpoint-Weight"), "2");
+  EXPECT_EQ(get(one).status, 0);
+}
+
 }  // namespace
 }  // namespace fairlead::agent

@@ -89,5 +89,15 @@ TEST(NodeFacts, TheMachineKnowsItsAddresses) {
   for (const Ip& ip : read_host_addresses()) EXPECT_FALSE(ip.is_loopback());
 }
 
+// kubelet registers the Node so, and kube-proxy looks for it so.
+TEST(NodeFacts, TheNodesNameIsInLowerCase) {
+  EXPECT_EQ(node_name("Node-A"), "node-a");
+  EXPECT_EQ(node_name("  node-a\n"), "node-a");
+  const std::string own = node_name("");
+  EXPECT_FALSE(own.empty());
+  EXPECT_EQ(own, to_lower(own));
+  EXPECT_EQ(node_name("  "), own);
+}
+
 }  // namespace
 }  // namespace fairlead::agent

@@ -46,9 +46,8 @@ TEST(ConfigFile, ErrorsNameFileAndLine) {
       {"proxy-mod: ebpf\n", "agent.yaml:1: unknown key 'proxy-mod': did you mean 'proxy-mode'?"},
       {"dns: true\nkubernetes: x\n", "agent.yaml:2: unknown key 'kubernetes'"},
       {"dns: maybe\n", "agent.yaml:1: dns: 'maybe' is neither true nor false"},
-      {"\n\ndns-workers: many\n",
-       "agent.yaml:3: dns-workers: 'many' is not a number of 0 to 4294967295"},
-      {"dns-workers: -1\n", "agent.yaml:1: dns-workers: '-1' is not a number of 0 to 4294967295"},
+      {"\n\ndns-workers: many\n", "agent.yaml:3: dns-workers: 'many' is not a number of 0 to 1024"},
+      {"dns-workers: -1\n", "agent.yaml:1: dns-workers: '-1' is not a number of 0 to 1024"},
       {"proxy-mode: smoke\n",
        "agent.yaml:1: proxy-mode: 'smoke' is not a proxy mode: "
        "auto, ebpf, nftables, iptables, ipvs, userspace or none"},

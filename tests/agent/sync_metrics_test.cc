@@ -103,5 +103,14 @@ TEST(TableCounts, FollowsChangesLikeAFullCount) {
   EXPECT_EQ(counts.total(), full.total());
 }
 
+TEST(SyncMetrics, FailuresOfNftablesModeHaveACounterOfTheirOwn) {
+  Registry registry;
+  SyncMetrics metrics(registry, started);
+  metrics.failed("ebpf");
+  EXPECT_TRUE(has_line(registry, "kubeproxy_sync_proxy_rules_nftables_sync_failures_total 0"));
+  metrics.failed("nftables");
+  EXPECT_TRUE(has_line(registry, "kubeproxy_sync_proxy_rules_nftables_sync_failures_total 1"));
+}
+
 }  // namespace
 }  // namespace fairlead::agent
