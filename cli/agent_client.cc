@@ -2,10 +2,10 @@
 
 #include <sys/stat.h>
 
-#include <CLI/CLI.hpp>
 #include <cerrno>
 
 #include "agent/config.h"
+#include "cli/flags.h"
 #include "net/http_client.h"
 
 namespace fairlead::cli {
@@ -50,11 +50,13 @@ void add_agent_flags(CLI::App& command, std::string& socket, std::string* output
   socket = agent::AgentConfig{}.socket;
   command.add_option("--socket", socket, "the agent's unix socket")
       ->type_name("FILE")
+      ->check(not_empty("a path"))
       ->capture_default_str();
   if (output == nullptr) return;
   *output = "table";
   command.add_option("-o,--output", *output, "table or json")
-      ->check(CLI::IsMember({"table", "json"}))
+      ->type_name("FORM")
+      ->check(one_of({"table", "json"}))
       ->capture_default_str();
 }
 

@@ -32,7 +32,7 @@ void add_agent(CLI::App& app, Action& action) {
       app.add_subcommand("agent", "serve this node: Services, cluster DNS, Ingress (the main job)");
   flags->add_to(*command);
   command->footer(
-      "\nState comes from --manifests, else --kubeconfig, else the pod's own service "
+      "State comes from --manifests, else --kubeconfig, else the pod's own service "
       "account.\n--config also takes a KubeProxyConfiguration.\nStopping the agent leaves the "
       "kernel state: connections go on.");
   command->callback([flags, &action] { action = [flags] { return run(*flags); }; });

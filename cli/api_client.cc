@@ -10,9 +10,13 @@ namespace {
 constexpr std::string_view merge_patch = "application/merge-patch+json";
 constexpr std::string_view plain_json = "application/json";
 
+// A server behind the API server's address may answer in its own words, or in none.
 Result<void> check(const Result<json::value>& answer, int status, std::string_view what) {
+  if (status >= 300 && answer && !find_string(*answer, "message").empty()) {
+    return fail(cat(what, ": ", find_string(*answer, "message")));
+  }
+  if (status >= 300) return fail(cat(what, ": ", status, ' ', net::reason_phrase(status)));
   if (!answer) return fail(what, answer.error());
-  if (status >= 300) return fail(cat(what, ": ", find_string(*answer, "message")));
   return {};
 }
 

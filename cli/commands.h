@@ -30,5 +30,7 @@ std::string version();
 
 // "fairlead agent: message" on standard error; returns 1.
 int report_failure(const std::string& command, const std::string& message);
+// The same, and where to read on; returns 2.
+int report_wrong_usage(const std::string& command, const std::string& message);
 
 }  // namespace fairlead::cli

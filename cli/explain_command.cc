@@ -46,16 +46,19 @@ void add_explain(CLI::App& app, Action& action) {
   const auto [service, about] =
       add("service", "every endpoint in or out and why, every policy, the kernel's entries");
   service->add_option("service", about->service, "NAMESPACE/NAME, or a name in default")
+      ->type_name("")
       ->required();
   service->add_option("--from", about->from, "also the way of a flow from this address")
       ->type_name("IP");
   service->add_option("--to", about->to, "... to this destination only")
       ->type_name("IP:PORT/PROTOCOL");
   const auto [flow, between] = add("flow", "who serves a flow, and every decision on its way");
-  flow->add_option("source", between->from, "address that dials")->required();
-  flow->add_option("destination", between->to, "IP:PORT/PROTOCOL that is dialled")->required();
+  flow->add_option("source", between->from, "address that dials")->type_name("")->required();
+  flow->add_option("destination", between->to, "IP:PORT/PROTOCOL that is dialled")
+      ->type_name("")
+      ->required();
   command->footer(
-      "\nExamples:\n"
+      "Examples:\n"
       "  fairlead explain service default/web --from 10.244.1.7\n"
       "  fairlead explain flow 203.0.113.7 192.168.0.1:30080/TCP");
 }

@@ -15,6 +15,11 @@
 
 namespace fairlead::cli {
 
+// For CLI::Option::check(): what is wrong with the value, or "".
+using CheckFlag = std::function<std::string(const std::string&)>;
+CheckFlag one_of(std::vector<std::string> values);
+CheckFlag not_empty(std::string expected);
+
 template <class Config>
 class Flags {
  public:
@@ -25,25 +30,19 @@ class Flags {
       std::function<Result<bool>(Config& config, std::string_view text, std::string_view file)>;
   void also_reads(OtherFile other) { other_file_ = std::move(other); }
 
-  // Values land in this object: it must outlive the parsing.
+  // Values land in this object: it must outlive the parsing. No `file_flag`: no such file.
+  // A value that its row refuses is wrong usage, before anything runs.
   void add_to(CLI::App& app, const std::string& file_flag = "--config") {
     const Config defaults;
     file_flag_ = file_flag;
-    app.add_option(file_flag, file_, "YAML file with any of these settings, as 'name: value'")
-        ->type_name("FILE");
-    for (const auto& row : rows_) {
-      std::string help = row.help;
-      if (const std::string text = row.get(defaults); !text.empty()) help += cat(" [", text, ']');
-      std::string& value = values_[std::string(row.name)];
-      auto* flag = app.add_option(cat("--", row.name), value, help);
-      flag->type_name(std::string(row.value));
-      if (row.value == "BOOL") {
-        app.add_flag_callback(cat("--no-", row.name), [&value] { value = "false"; })->group("");
-      }
-      given_[std::string(row.name)] = flag;
+    if (!file_flag.empty()) {
+      app.add_option(file_flag, file_, "YAML file with any of these settings, as 'name: value'")
+          ->type_name("FILE");
     }
+    for (const auto& row : rows_) add_row(app, row, row.get(defaults));
   }
 
+  // Errors are those of the file.
   Result<Config> read() const {
     Config config;
     if (!file_.empty()) {
@@ -64,6 +63,24 @@ class Flags {
   }
 
  private:
+  void add_row(CLI::App& app, const agent::Option<Config>& row, const std::string& initial) {
+    const std::string name(row.name);
+    std::string& value = values_[name];
+    auto* flag = app.add_option("--" + name, value,
+                                initial.empty() ? row.help : cat(row.help, " [", initial, ']'));
+    flag->type_name(std::string(row.value));
+    flag->check([set = row.set](const std::string& text) {
+      Config scratch;
+      const auto done = set(scratch, text);
+      return done ? std::string() : done.error().message;
+    });
+    if (row.value == agent::bool_value) {
+      flag->expected(0, 1)->default_str("true");  // what the flag alone means
+      app.add_flag_callback("--no-" + name, [&value] { value = "false"; })->group("");
+    }
+    given_[name] = flag;
+  }
+
   std::vector<agent::Option<Config>> rows_;
   OtherFile other_file_;
   std::string file_flag_, file_;

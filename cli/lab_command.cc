@@ -31,12 +31,35 @@ int finish(const Result<void>& done) {
   return done ? 0 : report_failure("lab", done.error().message);
 }
 
-int up(const Arguments& arguments) {
+std::vector<agent::Option<LabOptions>> lab_options() {
+  using agent::option;
+  using O = LabOptions;
+  return {
+      option("nodes", "N", "nodes, each with an agent", &O::nodes),
+      option("clients", "N", "client pods", &O::clients),
+      option("backends", "N", "demo backend pods", &O::backends),
+      option("proxy-mode", "MODE", "of the agents: auto, ebpf, nftables, iptables, ...",
+             &O::proxy_mode),
+      option("api-port", "PORT", "port of the API server on 127.0.0.1", &O::api_port),
+      option("corefile", "FILE", "DNS configuration of the agents (empty: one without uplink)",
+             &O::corefile),
+      option("log-level", "LEVEL", "of every process: debug, info, warn or error", &O::log_level),
+  };
+}
+
+int up(const Arguments& arguments, const Flags<LabOptions>& flags) {
+  auto options = flags.read();
+  if (!options) return report_failure("lab up", options.error().message);
+  options->name = arguments.options.name;
+  options->directory = arguments.options.directory;
+  if (const auto plan = plan_lab(*options); !plan) {
+    return report_wrong_usage("lab up", plan.error().message);
+  }
   if (geteuid() != 0) {
     return report_failure("lab", "network namespaces and eBPF need root: run it as root");
   }
   const auto host = make_lab_host();
-  const auto plan = make_lab(*host).up(arguments.options);
+  const auto plan = make_lab(*host).up(*options);
   if (!plan) return report_failure("lab", plan.error().message);
   std::string in = arguments.in_command;
   if (in.empty()) {
@@ -80,27 +103,19 @@ int with_state(const Arguments& arguments,
 }
 
 void add_up_command(CLI::App& lab, const std::shared_ptr<Arguments>& arguments, Action& action) {
-  LabOptions& o = arguments->options;
+  auto flags = std::make_shared<Flags<LabOptions>>(lab_options());
   auto* command = lab.add_subcommand("up", "start a lab, or change a running one to these flags");
-  command->add_option("--nodes", o.nodes, "nodes, each with an agent")->capture_default_str();
-  command->add_option("--clients", o.clients, "client pods")->capture_default_str();
-  command->add_option("--backends", o.backends, "demo backend pods")->capture_default_str();
-  command
-      ->add_option("--proxy-mode", o.proxy_mode,
-                   "of the agents: auto, ebpf, nftables, iptables, ...")
-      ->capture_default_str();
-  command->add_option("--api-port", o.api_port, "port of the API server on 127.0.0.1")
-      ->capture_default_str();
-  command->add_option("--corefile", o.corefile, "DNS configuration of the agents");
-  command->add_option("--log-level", o.log_level, "of every process")->capture_default_str();
+  flags->add_to(*command, "");
   command->add_option("--in-command", arguments->in_command, "how hints spell 'lab in'")->group("");
-  command->callback([=, &action] { action = [=] { return up(*arguments); }; });
+  command->callback([=, &action] { action = [=] { return up(*arguments, *flags); }; });
 }
 
 void add_process_commands(CLI::App& lab, const std::shared_ptr<Arguments>& arguments,
                           Action& action) {
   auto* stop = lab.add_subcommand("stop", "stop one process of the lab");
-  stop->add_option("process", arguments->process, "server, node1, backend2, ...")->required();
+  stop->add_option("process", arguments->process, "server, node1, backend2, ...")
+      ->type_name("")
+      ->required();
   stop->add_flag("-9,--kill", arguments->hard, "kill it, so that it cannot tidy up");
   stop->callback([=, &action] {
     action = [=] {
@@ -110,7 +125,9 @@ void add_process_commands(CLI::App& lab, const std::shared_ptr<Arguments>& argum
     };
   });
   auto* start = lab.add_subcommand("start", "start a stopped process again");
-  start->add_option("process", arguments->process, "server, node1, backend2, ...")->required();
+  start->add_option("process", arguments->process, "server, node1, backend2, ...")
+      ->type_name("")
+      ->required();
   start->callback([=, &action] {
     action = [=] {
       return with_state(*arguments, [&](Lab& l, const LabState& state) {
@@ -128,8 +145,10 @@ void add_lab(CLI::App& app, Action& action) {
   lab->require_subcommand(1);
   lab->fallthrough();
   lab->add_option("--name", arguments->options.name, "for more than one lab at a time")
+      ->type_name("NAME")
       ->capture_default_str();
   lab->add_option("--directory", arguments->options.directory, "where sockets and logs go")
+      ->type_name("DIR")
       ->capture_default_str();
   add_up_command(*lab, arguments, action);
   add_process_commands(*lab, arguments, action);
@@ -147,13 +166,15 @@ void add_lab(CLI::App& app, Action& action) {
   in->prefix_command();
   in->allow_extras();
   in->fallthrough(false);
-  in->add_option("--name", arguments->options.name, "of the lab");
-  in->add_option("--directory", arguments->options.directory, "of the labs");
-  in->footer("\nPlaces: client, external, node1, backend1, ...");
+  in->add_option("--name", arguments->options.name, "of the lab")->type_name("NAME");
+  in->add_option("--directory", arguments->options.directory, "of the labs")->type_name("DIR");
+  in->footer(
+      "Usage: fairlead lab in PLACE COMMAND [ARGUMENT...]\nPlaces: client, external, node1, "
+      "backend1, ...");
   in->callback([=, &action] {
     arguments->argv = in->remaining();
     if (arguments->argv.size() < 2) {
-      throw CLI::ValidationError("lab in", "name a place and a command: lab in client curl ...");
+      throw CLI::ValidationError("name a place and a command: lab in client curl ...");
     }
     arguments->where = arguments->argv.front();
     arguments->argv.erase(arguments->argv.begin());

@@ -1,10 +1,10 @@
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 
 #include "base/text.h"
 #include "cli/agent_client.h"
 #include "cli/commands.h"
+#include "cli/flags.h"
 
 namespace fairlead::cli {
 namespace {
@@ -40,10 +40,11 @@ void add_proxy_mode(CLI::App& app, Action& action) {
   add("get", "print the mode");
   const auto [set, arguments] = add("set", "put another mode in place, without losing a flow");
   set->add_option("mode", arguments->mode, "ebpf, nftables, iptables, ipvs or userspace")
-      ->check(CLI::IsMember({"ebpf", "nftables", "iptables", "ipvs", "userspace"}))
+      ->check(one_of({"ebpf", "nftables", "iptables", "ipvs", "userspace"}))
+      ->type_name("")
       ->required();
   set->footer(
-      "\nThe new mode takes all new flows at once; open ones end where they began, then the old\n"
+      "The new mode takes all new flows at once; open ones end where they began, then the old\n"
       "mode is removed. `fairlead status` shows both. A restart goes back to --proxy-mode.");
 }
 

@@ -10,13 +10,11 @@ namespace {
 int run(const Flags<ServerFlags>& flags) {
   const auto read = flags.read();
   if (!read) return report_failure("server", read.error().message);
-  auto config = to_config(*read);
-  if (!config) return report_failure("server", config.error().message);
   StopSignals signals;
   FdLogSink sink(2);
   const Log log(sink, read->log_level);
   Registry registry;
-  controlplane::Server server(std::move(*config), log, registry);
+  controlplane::Server server(to_config(*read), log, registry);
   if (auto started = server.start(); !started) {
     return report_failure("server", started.error().message);
   }

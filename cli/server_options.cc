@@ -2,6 +2,19 @@
 
 namespace fairlead::cli {
 
+Result<void> parse_setting(std::string_view text, PortRange& out) {
+  const auto bounds = split(text, '-');
+  const auto low = parse_int(bounds.front(), 1, 65535);
+  const auto high = parse_int(bounds.back(), 1, 65535);
+  if (bounds.size() != 2 || !low || !high || *low > *high) {
+    return fail(cat("'", text, "' is not a range of ports such as 30000-32767"));
+  }
+  out = {static_cast<uint16_t>(*low), static_cast<uint16_t>(*high)};
+  return {};
+}
+
+std::string format_setting(const PortRange& value) { return cat(value.low, '-', value.high); }
+
 std::vector<agent::Option<ServerFlags>> server_options() {
   using agent::option;
   using F = ServerFlags;
@@ -12,7 +25,7 @@ std::vector<agent::Option<ServerFlags>> server_options() {
              &F::unix_socket),
       option("service-cidrs", "CIDRS", "ClusterIP range: IPv4, IPv6 or one of each",
              &F::service_cidrs),
-      option("node-port-range", "LOW-HIGH", "NodePort range", &F::node_port_range),
+      option("node-port-range", "LOW-HIGH", "NodePort range", &F::node_ports),
       option("admin-kubeconfig", "FILE", "written at start, for kubectl (empty: none)",
              &F::admin_kubeconfig),
       option("sans", "NAMES", "more names or addresses of the server certificate", &F::sans),
@@ -20,23 +33,16 @@ std::vector<agent::Option<ServerFlags>> server_options() {
   };
 }
 
-Result<controlplane::Config> to_config(const ServerFlags& flags) {
+controlplane::Config to_config(const ServerFlags& flags) {
   controlplane::Config config;
   config.data_dir = flags.data_dir;
   config.listen = flags.listen;
   config.unix_socket = flags.unix_socket;
   config.service_cidrs = flags.service_cidrs;
+  config.node_port_low = flags.node_ports.low;
+  config.node_port_high = flags.node_ports.high;
   config.admin_kubeconfig = flags.admin_kubeconfig;
   config.extra_sans = flags.sans;
-  const auto bounds = split(flags.node_port_range, '-');
-  const auto low = parse_int(bounds.front(), 1, 65535);
-  const auto high = parse_int(bounds.back(), 1, 65535);
-  if (bounds.size() != 2 || !low || !high || *low > *high) {
-    return fail(cat("node-port-range: '", flags.node_port_range,
-                    "' is not a range of ports such as 30000-32767"));
-  }
-  config.node_port_low = static_cast<uint16_t>(*low);
-  config.node_port_high = static_cast<uint16_t>(*high);
   return config;
 }
 

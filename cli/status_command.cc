@@ -33,7 +33,7 @@ void add_status(CLI::App& app, Action& action) {
   auto arguments = std::make_shared<Arguments>();
   auto* command = app.add_subcommand("status", "what the agent of this machine is doing");
   add_agent_flags(*command, arguments->socket, &arguments->format);
-  command->footer("\nExit code: 0 ready, 1 not ready or not reachable.");
+  command->footer("Exit code: 0 ready, 1 not ready or not reachable.");
   command->callback(
       [=, &action] { action = [arguments] { return run(arguments->socket, arguments->format); }; });
 }

@@ -1,5 +1,3 @@
-#include <unistd.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -7,6 +5,7 @@
 
 #include "agent/agent.h"
 #include "agent/kube_proxy_config.h"
+#include "agent/node_facts.h"
 #include "cli/api_client.h"
 #include "cli/commands.h"
 #include "cli/flags.h"
@@ -75,24 +74,18 @@ int run(const Flags<ServerFlags>& server_flags, const Flags<agent::AgentConfig>&
   if (!read) return report_failure("up", read.error().message);
   auto agent_config = agent_flags.read();
   if (!agent_config) return report_failure("up", agent_config.error().message);
-  auto config = to_config(*read);
-  if (!config) return report_failure("up", config.error().message);
   if (read->unix_socket.empty()) {
-    return report_failure("up", "--unix-socket: the agent needs it, it cannot be empty");
+    return report_wrong_usage("up", "--unix-socket: the agent needs it, it cannot be empty");
   }
   StopSignals signals;
   FdLogSink sink(2);
   const Log log(sink, read->log_level);
   Registry registry;
-  controlplane::Server server(std::move(*config), log, registry);
+  controlplane::Server server(to_config(*read), log, registry);
   if (auto started = server.start(); !started) {
     return report_failure("up", started.error().message);
   }
-  if (agent_config->node_name.empty()) {
-    char name[256] = {};
-    gethostname(name, sizeof name - 1);
-    agent_config->node_name = name;
-  }
+  agent_config->node_name = agent::node_name(agent_config->node_name);
   agent_config->kubeconfig = cat(read->data_dir, "/agent.kubeconfig");
   for (const auto& step : {register_node(read->unix_socket, agent_config->node_name),
                            write_kubeconfig(agent_config->kubeconfig, read->unix_socket)}) {
@@ -123,7 +116,7 @@ void add_up(CLI::App& app, Action& action) {
       app.add_subcommand("up", "control plane and agent of this machine, in one process");
   server_flags->add_to(*command, "--server-config");
   agent_flags->add_to(*command, "--agent-config");
-  command->footer("\nTo try fairlead without touching this machine's network: fairlead lab up.");
+  command->footer("To try fairlead without touching this machine's network: fairlead lab up.");
   command->callback([=, &action] { action = [=] { return run(*server_flags, *agent_flags); }; });
 }
 

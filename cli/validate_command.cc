@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 
 #include "api/validate.h"
@@ -28,10 +29,14 @@ int check_manifests(const std::vector<std::string>& paths) {
   if (!schema) return report_failure("validate", schema.error().message);
   api::Manifests manifests = api::validate_files(paths, *schema);
   for (const auto& problem : manifests.problems) {
-    std::fprintf(stderr, "%s%s\n", problem.warning ? "warning: " : "", problem.to_string().c_str());
+    std::fprintf(stderr, "%s\n", problem.to_string().c_str());
   }
-  std::printf("%s, %s\n", many(manifests.objects.size(), "object").c_str(),
-              many(manifests.problems.size(), "problem").c_str());
+  const auto warnings = std::ranges::count_if(manifests.problems, &api::Problem::warning);
+  const size_t problems = manifests.problems.size() - static_cast<size_t>(warnings);
+  std::string line = cat(many(manifests.objects.size() + manifests.other_kinds, "object"), ", ",
+                         many(problems, "problem"));
+  if (warnings > 0) line += cat(", ", many(static_cast<size_t>(warnings), "warning"));
+  std::puts(line.c_str());
   return manifests.ok() ? 0 : 1;
 }
 
@@ -44,11 +49,12 @@ void add_validate(CLI::App& app, Action& action) {
   };
   auto arguments = std::make_shared<Arguments>();
   auto* command = app.add_subcommand("validate", "check manifests or a Corefile; changes nothing");
-  command->add_option("paths", arguments->paths, "files or folders of manifests");
+  command->add_option("paths", arguments->paths, "files or folders of manifests")->type_name("");
   command->add_option("--corefile", arguments->corefile, "a Corefile to check")->type_name("FILE");
+  command->footer("Exit code: 0 nothing wrong, 1 problems (warnings alone are none).");
   command->callback([=, &action] {
     if (arguments->paths.empty() && arguments->corefile.empty()) {
-      throw CLI::ValidationError("validate", "name files, folders or --corefile FILE");
+      throw CLI::ValidationError("name files, folders or --corefile FILE");
     }
     action = [arguments] {
       int code = 0;

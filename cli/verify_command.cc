@@ -55,7 +55,7 @@ void add_verify(CLI::App& app, Action& action) {
       app.add_subcommand("verify", "read the kernel back and compare it with the cluster");
   add_agent_flags(*command, arguments->socket, &arguments->output);
   command->add_flag("--repair", arguments->repair, "put right what differs");
-  command->footer("\nExit code: 0 no drift, 1 drift was found, repaired or not, or no answer.");
+  command->footer("Exit code: 0 no drift, 1 drift was found, repaired or not, or no answer.");
   command->callback([=, &action] { action = [=] { return run(*arguments); }; });
 }
 

@@ -12,6 +12,12 @@ int report_failure(const std::string& command, const std::string& message) {
   return 1;
 }
 
+int report_wrong_usage(const std::string& command, const std::string& message) {
+  report_failure(command, message);
+  std::fprintf(stderr, "Run 'fairlead %s --help' for more.\n", command.c_str());
+  return 2;
+}
+
 void add_version(CLI::App& app, Action& action) {
   auto* command = app.add_subcommand("version", "print the version");
   command->callback([&action] {
