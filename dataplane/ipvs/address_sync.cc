@@ -4,6 +4,12 @@ namespace fairlead::dataplane::ipvs {
 
 Result<void> AddressSync::load() {
   FL_TRY_VOID(host_.open(device_));
+  FL_TRY_VOID(host_.make_device());
+  return read();
+}
+
+Result<void> AddressSync::read() {
+  FL_TRY_VOID(host_.open(device_));
   FL_TRY(addresses_, host_.addresses());
   for (const auto& [ip, users] : users_) dirty_.insert(ip);
   dirty_.insert(addresses_.device.begin(), addresses_.device.end());
@@ -51,7 +57,7 @@ Result<bool> AddressSync::sync(const Ip& ip) {
 }
 
 Result<void> AddressSync::remove_device() {
-  FL_TRY_VOID(host_.remove_device(device_));
+  FL_TRY_VOID(host_.remove_device());
   addresses_ = {};
   return {};
 }

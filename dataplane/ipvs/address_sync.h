@@ -17,9 +17,11 @@ class AddressSync {
   AddressSync(std::string device, Host& host, std::function<bool(const Ip&)> is_kept)
       : device_(std::move(device)), host_(host), is_kept_(std::move(is_kept)) {}
 
-  Result<void> load();  // reads the kernel; makes the interface if there is none
+  Result<void> read();  // the kernel
+  Result<void> load();  // the same, after it made the interface if there is none
   // As far as is known: what load() saw and was changed since.
   const std::set<Ip>& held() const { return addresses_.device; }
+  bool has_device() const { return addresses_.has_device; }
 
   void add_user(const Ip& ip);
   void remove_user(const Ip& ip);

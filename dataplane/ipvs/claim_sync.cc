@@ -24,6 +24,7 @@ ClaimSync::ClaimSync(const IpvsOptions& options, const IpvsDoors& doors, const L
       addresses_(options.device, *doors.host, [this](const Ip& ip) { return is_kept(ip); }) {}
 
 Result<void> ClaimSync::load() {
+  loaded_ = false;
   FL_TRY_VOID(doors_.table->open());
   FL_TRY_VOID(addresses_.load());
   FL_TRY_VOID(set_sysctls(*doors_.host, options_.strict_arp));
@@ -122,7 +123,7 @@ void ClaimSync::flush(ApplyReport& report) {
 
 bool ClaimSync::flush_services(ApplyReport& report) {
   for (const Ip& ip : addresses_.dirty()) {
-    if (addresses_.wants(ip)) rules_.set_vip(ip, true);
+    if (addresses_.wants(ip) || addresses_.held().contains(ip)) rules_.set_vip(ip, true);
   }
   const auto before = rules_.before();
   if (!before) {
@@ -144,16 +145,19 @@ bool ClaimSync::flush_services(ApplyReport& report) {
 
 void ClaimSync::flush_addresses(ApplyReport& report) {
   for (const Ip& ip : addresses_.take_dirty()) {
-    rules_.set_vip(ip, addresses_.wants(ip));
     if (const auto written = addresses_.sync(ip)) {
       report.writes += *written;
     } else {
       note(report, written.error());
     }
+    // An address that could not be removed stays guarded.
+    rules_.set_vip(ip, addresses_.wants(ip) || addresses_.held().contains(ip));
   }
 }
 
 Result<void> ClaimSync::drain() {
+  // What is leaving may not be what it was: load() finds out.
+  if (!loaded_) return {};
   FL_TRY(const std::vector<ServiceKey> gone, services_.drain());
   for (const ServiceKey& key : gone) {
     rules_.set_draining(key, false);
@@ -163,13 +167,7 @@ Result<void> ClaimSync::drain() {
 }
 
 Result<std::vector<Drift>> ClaimSync::drifts() {
-  std::set<ServiceKey> draining;
-  for (const auto& [key, service] : services_.held()) {
-    if (services_.is_draining(key)) draining.insert(key);
-  }
   FL_TRY_VOID(load());
-  // What is leaving is forgotten by load() and found again.
-  for (const ServiceKey& key : draining) FL_TRY_VOID(services_.sync(key, nullptr));
   std::vector<Drift> out = service_drifts(claims_, services_.held(), services());
   for (auto& more :
        {address_drifts(options_.device, addresses_.wanted(), addresses_.held()), rules_.drifts()}) {
@@ -196,17 +194,22 @@ Result<void> ClaimSync::stop(const std::set<ServiceKey>& services) {
   return services_.stop(services);
 }
 
+// Looks before it touches anything: every agent asks for this at its start, also on nodes where
+// IPVS was never used. There nothing is loaded, made or set.
 Result<void> ClaimSync::remove(const std::set<ServiceKey>& services) {
-  if (!loaded_) FL_TRY_VOID(load());
+  loaded_ = false;
+  FL_TRY_VOID(addresses_.read());
+  FL_TRY_VOID(rules_.load());
+  if (services.empty() && !addresses_.has_device() && !rules_.has_table()) return {};
+  FL_TRY_VOID(doors_.table->open());
+  FL_TRY_VOID(services_.load());
   std::set<ServiceKey> ours = this->services();
   ours.insert(services.begin(), services.end());
   for (const ServiceKey& key : ours) {
     if (services_.held().contains(key)) FL_TRY_VOID(services_.remove(key));
   }
   FL_TRY_VOID(addresses_.remove_device());
-  FL_TRY_VOID(rules_.remove_table());
-  loaded_ = false;
-  return {};
+  return rules_.remove_table();
 }
 
 }  // namespace fairlead::dataplane::ipvs

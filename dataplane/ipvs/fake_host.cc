@@ -15,6 +15,12 @@ Result<void> FakeHost::open(const std::string& device) {
   return {};
 }
 
+Result<void> FakeHost::make_device() {
+  FL_TRY_VOID(maybe_fail(no_space));
+  state_.has_device = true;
+  return {};
+}
+
 Result<HostAddresses> FakeHost::addresses() {
   FL_TRY_VOID(maybe_fail(no_space));
   return state_;
@@ -22,7 +28,7 @@ Result<HostAddresses> FakeHost::addresses() {
 
 Result<void> FakeHost::add(const Ip& ip) {
   FL_TRY_VOID(maybe_fail(no_space));
-  if (device_.empty()) return fail("no such interface");
+  if (!state_.has_device) return fail("no such interface");
   state_.device.insert(ip);
   return {};
 }
@@ -33,12 +39,10 @@ Result<void> FakeHost::remove(const Ip& ip) {
   return {};
 }
 
-Result<void> FakeHost::remove_device(const std::string& device) {
+Result<void> FakeHost::remove_device() {
   FL_TRY_VOID(maybe_fail(no_space));
-  if (device_ == device) {
-    device_.clear();
-    state_.device.clear();
-  }
+  state_.has_device = false;
+  state_.device.clear();
   return {};
 }
 

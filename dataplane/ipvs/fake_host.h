@@ -14,12 +14,13 @@ class FakeHost final : public Host, public FailsOnce {
   Result<HostAddresses> addresses() override;
   Result<void> add(const Ip& ip) override;
   Result<void> remove(const Ip& ip) override;
-  Result<void> remove_device(const std::string& device) override;
+  Result<void> make_device() override;
+  Result<void> remove_device() override;
   Result<void> write_sysctl(std::string_view key, std::string_view value) override;
 
   // What other programs may change.
   HostAddresses& state() { return state_; }
-  const std::string& device() const { return device_; }  // "": there is none
+  std::string device() const { return state_.has_device ? device_ : ""; }  // "": there is none
   const std::map<std::string, std::string>& sysctls() const { return sysctls_; }
 
  private:

@@ -8,12 +8,16 @@ namespace fairlead::dataplane::ipvs {
 
 class FakeTable final : public Table, public FailsOnce {
  public:
-  Result<void> open() override { return {}; }
+  Result<void> open() override {
+    opened_ = true;
+    return {};
+  }
   Result<Services> list() override;
   Result<Destinations> destinations(const ServiceKey& key) override;
   Result<void> write(const TableWrite& write) override;
   Result<void> set_timeouts(const Timeouts& timeouts) override;
 
+  bool opened() const { return opened_; }
   size_t writes() const { return writes_; }
   // What another program, or traffic, may do: change it directly.
   Services& services() { return services_; }
@@ -24,6 +28,7 @@ class FakeTable final : public Table, public FailsOnce {
 
   Services services_;
   Timeouts timeouts_{900, 120, 300};
+  bool opened_ = false;
   size_t writes_ = 0;
 };
 

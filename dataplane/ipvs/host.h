@@ -12,20 +12,22 @@
 namespace fairlead::dataplane::ipvs {
 
 struct HostAddresses {
-  std::set<Ip> device;     // on our interface, link-local ones aside
-  std::set<Ip> elsewhere;  // on the others
+  bool has_device = false;  // our interface is there
+  std::set<Ip> device;      // on it, link-local ones aside
+  std::set<Ip> elsewhere;   // on the others
   friend bool operator==(const HostAddresses&, const HostAddresses&) = default;
 };
 
 class Host {
  public:
   virtual ~Host() = default;
-  // Makes the interface if there is none, in the namespace of the calling thread.
+  // For an interface of this name, in the namespace of the calling thread. Makes nothing.
   virtual Result<void> open(const std::string& device) = 0;
   virtual Result<HostAddresses> addresses() = 0;
+  virtual Result<void> make_device() = 0;         // no error when it is there
   virtual Result<void> add(const Ip& ip) = 0;     // no error when it is there
   virtual Result<void> remove(const Ip& ip) = 0;  // no error when it is not
-  virtual Result<void> remove_device(const std::string& device) = 0;
+  virtual Result<void> remove_device() = 0;       // no error when it is not there
   virtual Result<void> write_sysctl(std::string_view key, std::string_view value) = 0;
 };
 

@@ -23,18 +23,24 @@ class KernelHost final : public Host {
       FL_TRY(netlink_, net::Netlink::open());
     }
     device_ = device;
-    if (const auto found = find(device)) return check_kind(*found);
-    FL_TRY_VOID(netlink_->add_dummy(device));
+    return {};
+  }
+
+  Result<void> make_device() override {
+    FL_TRY(const auto found, find());
+    if (found) return check_kind(*found);
+    FL_TRY_VOID(netlink_->add_dummy(device_));
     // IPv6 addresses of an interface that is down do not answer.
-    return netlink_->set_up(device);
+    return netlink_->set_up(device_);
   }
 
   Result<HostAddresses> addresses() override {
-    FL_TRY(const auto device, netlink_->link(device_));
+    FL_TRY(const auto device, find());
     FL_TRY(const auto all, netlink_->addresses());
     HostAddresses out;
+    out.has_device = device.has_value();
     for (const net::AddressInfo& address : all) {
-      if (address.link_index != device.index) {
+      if (!device || address.link_index != device->index) {
         out.elsewhere.insert(address.ip);
       } else if (!is_link_local(address.ip)) {
         out.device.insert(address.ip);
@@ -54,11 +60,9 @@ class KernelHost final : public Host {
     return now.device.contains(ip) ? removed : Result<void>();
   }
 
-  Result<void> remove_device(const std::string& device) override {
-    if (!netlink_) {
-      FL_TRY(netlink_, net::Netlink::open());
-    }
-    return find(device) ? netlink_->delete_link(device) : Result<void>();
+  Result<void> remove_device() override {
+    FL_TRY(const auto found, find());
+    return found ? netlink_->delete_link(device_) : Result<void>();
   }
 
   Result<void> write_sysctl(std::string_view key, std::string_view value) override {
@@ -66,9 +70,12 @@ class KernelHost final : public Host {
   }
 
  private:
-  std::optional<net::LinkInfo> find(const std::string& device) {
-    auto link = netlink_->link(device);
-    return link ? std::optional(std::move(*link)) : std::nullopt;
+  Result<std::optional<net::LinkInfo>> find() {
+    FL_TRY(auto links, netlink_->links());
+    for (net::LinkInfo& link : links) {
+      if (link.name == device_) return std::optional(std::move(link));
+    }
+    return std::optional<net::LinkInfo>();
   }
 
   Result<void> check_kind(const net::LinkInfo& link) {

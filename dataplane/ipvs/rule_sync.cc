@@ -17,6 +17,15 @@ void for_each_element(const Elements& elements, Visit visit) {
   }
 }
 
+// Of a service without a claim.
+Elements refusal_of(const ServiceKey& key) {
+  Claim refused;
+  refused.gate = Gate::refuse;
+  Elements elements;
+  add_claim(elements, key, refused);
+  return elements;
+}
+
 }  // namespace
 
 void RuleSync::want(const std::string& set, const std::string& key, Value value) {
@@ -90,11 +99,7 @@ void RuleSync::set_vip(const Ip& ip, bool there) {
 }
 
 void RuleSync::set_draining(const ServiceKey& key, bool draining) {
-  Claim refused;
-  refused.gate = Gate::refuse;
-  Elements elements;
-  add_claim(elements, key, refused);
-  for_each_element(elements, [&](const auto& set, const auto& one, const auto& value) {
+  for_each_element(refusal_of(key), [&](const auto& set, const auto& one, const auto& value) {
     if (draining != wanted(set, one).has_value()) want(set, one, draining ? Value(value) : Value());
   });
 }
@@ -144,11 +149,20 @@ Result<size_t> RuleSync::replace(std::string_view reason) {
   if (!reason.empty()) {
     log_.warn("replacing the table", {{"table", options_.table}, {"reason", reason}});
   }
-  FL_TRY_VOID(runner_.run(layout_->replace(wanted_)));
-  size_t size = 0;
+  // Services that are to go stay ours until they have gone, also for a run that comes after this.
+  nft::ElementLists leaving;
+  decltype(stale_) stale;
+  for (const ServiceKey& key : own()) {
+    for_each_element(refusal_of(key), [&](const auto& set, const auto& one, const auto& value) {
+      if (wanted(set, one)) return;
+      leaving.put(set, one, value);
+      stale[set].emplace(one, value);
+    });
+  }
+  FL_TRY_VOID(runner_.run(layout_->replace(wanted_) + layout_->change({}, leaving)));
+  size_t size = leaving.size();
   for_each_element(wanted_, [&](const auto&, const auto&, const auto&) { ++size; });
-  // The keys of services that are to go stay ours until the next run of load().
-  stale_.clear();
+  stale_ = std::move(stale);
   return size;
 }
 

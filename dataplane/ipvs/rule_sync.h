@@ -30,6 +30,7 @@ class RuleSync {
 
   // Reads the kernel; what differs is sent by the next before() and after().
   Result<void> load();
+  bool has_table() const { return !missing_; }  // as load() saw it
   // The keys of services that the table in the kernel has as ours.
   std::set<ServiceKey> own() const;
 

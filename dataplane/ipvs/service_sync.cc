@@ -14,9 +14,8 @@ bool is_idle(const Destination& destination) {
 
 Result<void> ServiceSync::load() {
   FL_TRY(held_, table_.list());
-  // What is leaving is found again by sync().
-  leaving_.clear();
-  ending_.clear();
+  leaving_.clear();  // found again by sync()
+  std::erase_if(ending_, [&](const ServiceKey& key) { return !held_.contains(key); });
   return {};
 }
 
@@ -38,7 +37,8 @@ Result<void> ServiceSync::sync(const ServiceKey& key, const Claim* claim) {
     }
     ending_.insert(key);
     FL_TRY_VOID(sync_backends(key, {}));
-    return {};
+    // If the last connection ended meanwhile nobody would look again.
+    return held_.at(key).destinations.empty() ? remove(key) : Result<void>();
   }
   ending_.erase(key);
   FL_TRY_VOID(sync_settings(key, claim->settings));
@@ -75,20 +75,21 @@ Result<void> ServiceSync::set_weight(const ServiceKey& key, const SocketAddress&
 Result<void> ServiceSync::remove_destination(const ServiceKey& key, const SocketAddress& address) {
   FL_TRY_VOID(write({.verb = Verb::delete_destination, .key = key, .address = address}));
   held_[key].destinations.erase(address);
-  if (const auto leaving = leaving_.find(key); leaving != leaving_.end()) {
-    leaving->second.erase(address);
-    if (leaving->second.empty()) leaving_.erase(leaving);
-  }
+  stays(key, address);
   return {};
+}
+
+void ServiceSync::stays(const ServiceKey& key, const SocketAddress& address) {
+  const auto leaving = leaving_.find(key);
+  if (leaving == leaving_.end()) return;
+  leaving->second.erase(address);
+  if (leaving->second.empty()) leaving_.erase(leaving);
 }
 
 Result<void> ServiceSync::sync_backends(const ServiceKey& key,
                                         const std::vector<SocketAddress>& backends) {
   for (const SocketAddress& address : backends) {
-    if (const auto leaving = leaving_.find(key); leaving != leaving_.end()) {
-      leaving->second.erase(address);
-      if (leaving->second.empty()) leaving_.erase(leaving);
-    }
+    stays(key, address);
     FL_TRY_VOID(set_weight(key, address, 1));
   }
   std::set<SocketAddress> gone;
@@ -108,7 +109,10 @@ Result<void> ServiceSync::depart(const ServiceKey& key, const std::set<SocketAdd
   FL_TRY(const Destinations now, table_.destinations(key));
   for (const SocketAddress& address : addresses) {
     const auto destination = now.find(address);
-    if (destination == now.end() || is_idle(destination->second)) {
+    if (destination == now.end()) {  // somebody else took it away
+      held_[key].destinations.erase(address);
+      stays(key, address);
+    } else if (is_idle(destination->second)) {
       FL_TRY_VOID(remove_destination(key, address));
     } else {
       leaving_[key].insert(address);

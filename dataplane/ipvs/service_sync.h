@@ -43,6 +43,7 @@ class ServiceSync {
   Result<void> depart(const ServiceKey& key, const std::set<SocketAddress>& addresses);
   Result<void> set_weight(const ServiceKey& key, const SocketAddress& address, uint32_t weight);
   Result<void> remove_destination(const ServiceKey& key, const SocketAddress& address);
+  void stays(const ServiceKey& key, const SocketAddress& address);  // it is not leaving
 
   Table& table_;
   Services held_;

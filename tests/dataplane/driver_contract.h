@@ -260,6 +260,33 @@ class DriverFaults : public DriverContract {
     EXPECT_EQ(driver->retry().writes, 0u);
     return true;
   }
+
+  static ServiceTable faulty_table() { return big_table(3, 2); }
+
+  // Calls act(driver, begin) again and again, each time with a kernel and a driver that has applied
+  // faulty_table(): from begin() on one request fails, the first of a door, its second, ..., until
+  // there are no more.
+  template <class Act>
+  void with_each_request_failing(Act act) {
+    for (size_t door = 0; door < GetParam().make()->doors().size(); ++door) {
+      bool failed = true;
+      for (size_t good = 0; failed; ++good) {
+        SCOPED_TRACE(cat("door ", door, " request ", good));
+        ASSERT_LT(good, 500u);
+        kernel_ = GetParam().make();
+        auto driver = start();
+        ASSERT_TRUE(driver->apply(faulty_table(), {}, true).ok());
+        FailsOnce& fault = *kernel_->doors().at(door);
+        fault.fail_after(500);  // forgets that it failed
+        act(driver, [&] { fault.fail_after(good); });
+        failed = fault.failed();
+        if (HasFailure()) return;
+      }
+    }
+  }
+  void end_faults() {
+    for (FailsOnce* door : kernel_->doors()) door->stop_failing();
+  }
 };
 
 TEST_P(DriverFaults, EveryRequestMayFailOnce) {
@@ -275,6 +302,58 @@ TEST_P(DriverFaults, EveryRequestMayFailOnce) {
     }
     EXPECT_GT(tried, 1u);
   }
+}
+
+TEST_P(DriverFaults, AVerificationThatFailsIsMadeUpForByTheNext) {
+  with_each_request_failing([&](std::unique_ptr<Driver>& driver, const auto& begin) {
+    ASSERT_TRUE(kernel_->damages().front().make());
+    begin();
+    (void)driver->verify(true);
+    end_faults();
+    const auto verified = driver->verify(true);
+    ASSERT_TRUE(verified) << verified.error().message;
+    ASSERT_EQ(driver->dump(), expected(faulty_table()));
+    ASSERT_EQ(drifts(*driver, false), "");
+  });
+}
+
+TEST_P(DriverFaults, AStartThatFailsMayBeRepeated) {
+  with_each_request_failing([&](std::unique_ptr<Driver>& driver, const auto& begin) {
+    driver.reset();
+    driver = kernel_->make_driver();
+    begin();
+    const bool started = driver->start().has_value();
+    end_faults();
+    if (!started) {
+      const auto again = driver->start();
+      ASSERT_TRUE(again) << again.error().message;
+    }
+    ASSERT_TRUE(driver->apply(faulty_table(), {}, true).ok());
+    ASSERT_EQ(driver->dump(), expected(faulty_table()));
+  });
+}
+
+TEST_P(DriverFaults, ACleanupThatFailsMayBeRepeated) {
+  with_each_request_failing([&](std::unique_ptr<Driver>& driver, const auto& begin) {
+    begin();
+    (void)driver->cleanup();
+    end_faults();
+    const auto again = driver->cleanup();
+    ASSERT_TRUE(again) << again.error().message;
+    ASSERT_EQ(driver->dump(), "");
+  });
+}
+
+TEST_P(DriverFaults, ARetirementThatFailsIsMadeUpForByTheCleanup) {
+  with_each_request_failing([&](std::unique_ptr<Driver>& driver, const auto& begin) {
+    begin();
+    (void)driver->retire();
+    end_faults();
+    EXPECT_TRUE(driver->drained());
+    const auto cleaned = driver->cleanup();
+    ASSERT_TRUE(cleaned) << cleaned.error().message;
+    ASSERT_EQ(driver->dump(), "");
+  });
 }
 
 TEST_P(DriverFaults, RandomFailuresConverge) {

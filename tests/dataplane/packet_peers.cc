@@ -30,8 +30,8 @@ std::string peer_text(const sockaddr_in6& address) {
 }
 
 // One AF_INET6 socket speaks both families.
-net::Fd make_socket(int type) {
-  net::Fd fd(::socket(AF_INET6, type | SOCK_CLOEXEC, 0));
+net::Fd make_socket(int type, int protocol = 0) {
+  net::Fd fd(::socket(AF_INET6, type | SOCK_CLOEXEC, protocol));
   const int off = 0, on = 1;
   ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
   ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
@@ -80,10 +80,15 @@ Responder::Responder(std::string name, uint16_t port)
     : name_(std::move(name)),
       tcp_(make_socket(SOCK_STREAM)),
       udp_(make_socket(SOCK_DGRAM)),
+      sctp_(make_socket(SOCK_STREAM, IPPROTO_SCTP)),
       stop_(::eventfd(0, EFD_CLOEXEC)) {
   bind_to(tcp_, {Ip{}, port});
   bind_to(udp_, {Ip{}, port});
   CHECK(::listen(tcp_.get(), 128) == 0);
+  if (sctp_) {
+    bind_to(sctp_, {Ip{}, port});
+    CHECK(::listen(sctp_.get(), 128) == 0);
+  }
   thread_ = std::thread([this] { serve(); });
 }
 
@@ -95,14 +100,17 @@ Responder::~Responder() {
 void Responder::serve() {
   std::vector<net::Fd> talks;
   for (;;) {
-    std::vector<pollfd> ready{
-        {stop_.get(), POLLIN, 0}, {tcp_.get(), POLLIN, 0}, {udp_.get(), POLLIN, 0}};
+    std::vector<pollfd> ready{{stop_.get(), POLLIN, 0},
+                              {udp_.get(), POLLIN, 0},
+                              {tcp_.get(), POLLIN, 0},
+                              {sctp_.get(), POLLIN, 0}};  // -1 is never ready
+    const size_t first_talk = ready.size();
     for (const net::Fd& talk : talks) ready.push_back({talk.get(), POLLIN, 0});
     if (::poll(ready.data(), ready.size(), -1) < 0) continue;
     if (ready[0].revents != 0) return;
     char buffer[256];
     for (size_t i = talks.size(); i-- > 0;) {
-      if (ready[i + 3].revents == 0) continue;
+      if (ready[i + first_talk].revents == 0) continue;
       const ssize_t size = ::recv(talks[i].get(), buffer, sizeof buffer, 0);
       if (size > 0) {
         ::send(talks[i].get(), buffer, static_cast<size_t>(size), MSG_NOSIGNAL);
@@ -112,14 +120,15 @@ void Responder::serve() {
     }
     sockaddr_in6 peer{};
     socklen_t length = sizeof peer;
-    if (ready[1].revents != 0) {
+    for (const size_t i : {2, 3}) {
+      if (ready[i].revents == 0) continue;
       net::Fd talk(
-          ::accept4(tcp_.get(), reinterpret_cast<sockaddr*>(&peer), &length, SOCK_CLOEXEC));
+          ::accept4(ready[i].fd, reinterpret_cast<sockaddr*>(&peer), &length, SOCK_CLOEXEC));
       const std::string text = cat(name_, " ", peer_text(peer));
       ::send(talk.get(), text.data(), text.size(), MSG_NOSIGNAL);
       talks.push_back(std::move(talk));
     }
-    if (ready[2].revents != 0) {
+    if (ready[1].revents != 0) {
       ::recvfrom(udp_.get(), buffer, sizeof buffer, 0, reinterpret_cast<sockaddr*>(&peer), &length);
       const std::string text = cat(name_, " ", peer_text(peer));
       ::sendto(udp_.get(), text.data(), text.size(), 0, reinterpret_cast<sockaddr*>(&peer), length);
@@ -128,7 +137,9 @@ void Responder::serve() {
 }
 
 std::string ask(const Ip& source, const SocketAddress& to, Protocol protocol, int timeout_ms) {
-  const net::Fd fd = make_socket(protocol == Protocol::tcp ? SOCK_STREAM : SOCK_DGRAM);
+  const bool sctp = protocol == Protocol::sctp;
+  const net::Fd fd =
+      make_socket(protocol == Protocol::udp ? SOCK_DGRAM : SOCK_STREAM, sctp ? IPPROTO_SCTP : 0);
   set_timeout(fd, timeout_ms);
   // Closing with RST leaves no TIME_WAIT behind: tests make many connections.
   const linger reset{1, 0};

@@ -11,8 +11,9 @@
 
 namespace fairlead::dataplane {
 
-// Answers on one port, TCP and UDP, IPv4 and IPv6, in the namespace of the thread that constructs
-// it: "NAME SOURCE-ADDRESS". A TCP connection then echoes until its end. Has a thread of its own.
+// Answers on one port, TCP, UDP and where the kernel has it SCTP, IPv4 and IPv6, in the namespace
+// of the thread that constructs it: "NAME SOURCE-ADDRESS". A connection then echoes until its end.
+// Has a thread of its own.
 class Responder {
  public:
   Responder(std::string name, uint16_t port);
@@ -24,7 +25,7 @@ class Responder {
   void serve();
 
   const std::string name_;
-  net::Fd tcp_, udp_, stop_;
+  net::Fd tcp_, udp_, sctp_, stop_;
   std::thread thread_;
 };
 

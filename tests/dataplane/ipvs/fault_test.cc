@@ -133,6 +133,50 @@ TEST_F(Draining, AFailureWhileDrainingIsRetried) {
   EXPECT_EQ(driver->dump(), expected(table));
 }
 
+// The service is claimed again, but the kernel cannot be told so before the timer looks after it.
+TEST_F(Draining, ATimerBetweenAFailureAndTheNextTryTakesNothingFromANewClaim) {
+  const ServiceTable full = table;
+  table.services.clear();
+  ASSERT_TRUE(driver->apply(table, {{"default", "s0"}}, false).ok());
+  held()[first].active = 0;
+  kernel.fakes().rules->fail_next(1);
+  ASSERT_FALSE(driver->apply(full, {{"default", "s0"}}, false).ok());
+  wait();
+  EXPECT_TRUE(driver->retry().ok());
+  EXPECT_EQ(driver->dump(), expected(full));
+  EXPECT_EQ(driver->verify(false).value(), std::vector<Drift>());
+}
+
+TEST_F(Draining, AVerificationThatFailsForgetsNothing) {
+  leave();
+  const std::string before = driver->dump();
+  for (const auto door : kernel.doors()) {
+    for (size_t good = 0;; ++good) {
+      door->fail_after(good);
+      const auto verified = driver->verify(true);
+      const bool failed = door->failed();
+      door->stop_failing();
+      if (!failed) break;
+      EXPECT_TRUE(!verified || verified->empty());
+      EXPECT_EQ(driver->dump(), before);
+    }
+  }
+  held()[first].active = 0;
+  wait();
+  EXPECT_EQ(driver->dump(), expected(table));
+}
+
+TEST_F(Draining, AnAddressThatCannotBeRemovedStaysGuarded) {
+  held()[first].active = 0;
+  table.services.clear();
+  kernel.fakes().host->fail_after(0);  // nothing else is asked of it
+  const ApplyReport report = driver->apply(table, {{"default", "s0"}}, false);
+  EXPECT_EQ(join(report.errors, "; "), "ipvs: No buffer space available");
+  EXPECT_EQ(driver->dump(), "address 10.96.0.0\nvips4 10.96.0.0\n");
+  EXPECT_TRUE(driver->retry().ok());
+  EXPECT_EQ(driver->dump(), "");
+}
+
 TEST_F(Draining, RetiredConnectionsAreWaitedFor) {
   ASSERT_TRUE(driver->retire());
   EXPECT_EQ(held()[first].weight, 0u);
@@ -172,6 +216,29 @@ TEST(IpvsSysctls, AreSetAtStart) {
   wanted["net/ipv4/conf/all/arp_ignore"] = "1";
   wanted["net/ipv4/conf/all/arp_announce"] = "2";
   EXPECT_EQ(kernel.fakes().host->sysctls(), wanted);
+}
+
+// Every agent cleans up after the modes that it does not run.
+TEST(IpvsCleanup, TouchesNothingWhereIpvsWasNeverUsed) {
+  IpvsKernel kernel{false};
+  std::string said;
+  kernel.watch([&](const std::string& write) { append(said, write); });
+  IpvsOptions options{.strict_arp = true, .timeouts = {.tcp = 60}};
+  ASSERT_TRUE(kernel.make_driver(options)->cleanup());
+  EXPECT_EQ(said, "");
+  EXPECT_EQ(kernel.fakes().host->sysctls().size(), 0u);
+  EXPECT_EQ(kernel.fakes().table->timeouts(), (Timeouts{900, 120, 300}));
+  EXPECT_FALSE(kernel.fakes().table->opened()) << "the kernel would load its module";
+}
+
+TEST(IpvsCleanup, RemovesAnInterfaceThatAKilledRunHadJustMade) {
+  IpvsKernel kernel{false};
+  ASSERT_TRUE(kernel.make_driver()->start());
+  ASSERT_EQ(kernel.fakes().host->device(), "kube-ipvs0");
+  const auto sysctls = kernel.fakes().host->sysctls();
+  ASSERT_TRUE(kernel.make_driver({.strict_arp = true})->cleanup());
+  EXPECT_EQ(kernel.fakes().host->device(), "");
+  EXPECT_EQ(kernel.fakes().host->sysctls(), sysctls);
 }
 
 TEST(IpvsTimeouts, AreSetWhereTheyAreGiven) {

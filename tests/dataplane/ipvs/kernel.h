@@ -28,40 +28,80 @@ inline std::string why_no_ipvs() {
 // tests/vm runs these with FAIRLEAD_NEED_IPVS=1 under a kernel that has it.
 inline const Missing missing_ipvs = {&why_no_ipvs, "FAIRLEAD_NEED_IPVS=1"};
 
+// Hears of every write, after it was taken or refused.
+using Witness = std::function<void(const std::string& write)>;
+
 // Lend one door to several drivers, one after the other, as runs of the agent share a kernel.
 class LentTable final : public Table {
  public:
-  explicit LentTable(Table& table) : table_(table) {}
+  LentTable(Table& table, const Witness& witness) : table_(table), witness_(witness) {}
   Result<void> open() override { return table_.open(); }
   Result<Services> list() override { return table_.list(); }
   Result<Destinations> destinations(const ServiceKey& key) override {
     return table_.destinations(key);
   }
-  Result<void> write(const TableWrite& write) override { return table_.write(write); }
+  Result<void> write(const TableWrite& write) override {
+    auto done = table_.write(write);
+    if (witness_) witness_(to_text(write));
+    return done;
+  }
   Result<void> set_timeouts(const Timeouts& timeouts) override {
     return table_.set_timeouts(timeouts);
   }
 
  private:
   Table& table_;
+  const Witness& witness_;
 };
 
 class LentHost final : public Host {
  public:
-  explicit LentHost(Host& host) : host_(host) {}
+  LentHost(Host& host, const Witness& witness) : host_(host), witness_(witness) {}
   Result<void> open(const std::string& device) override { return host_.open(device); }
   Result<HostAddresses> addresses() override { return host_.addresses(); }
-  Result<void> add(const Ip& ip) override { return host_.add(ip); }
-  Result<void> remove(const Ip& ip) override { return host_.remove(ip); }
-  Result<void> remove_device(const std::string& device) override {
-    return host_.remove_device(device);
+  Result<void> make_device() override { return seen("make the device", host_.make_device()); }
+  Result<void> add(const Ip& ip) override {
+    return seen(cat("add address ", ip.to_string()), host_.add(ip));
   }
+  Result<void> remove(const Ip& ip) override {
+    return seen(cat("remove address ", ip.to_string()), host_.remove(ip));
+  }
+  Result<void> remove_device() override { return seen("remove the device", host_.remove_device()); }
   Result<void> write_sysctl(std::string_view key, std::string_view value) override {
     return host_.write_sysctl(key, value);
   }
 
  private:
+  Result<void> seen(const std::string& write, Result<void> done) {
+    if (witness_) witness_(write);
+    return done;
+  }
+
   Host& host_;
+  const Witness& witness_;
+};
+
+class WitnessedRunner final : public NftRunner {
+ public:
+  WitnessedRunner(NftRunner& runner, const Witness& witness) : lent_(runner), witness_(witness) {}
+  Result<void> run(const std::string& commands) override {
+    auto done = lent_.run(commands);
+    if (witness_) witness_(commands);
+    return done;
+  }
+  Result<std::optional<NftTable>> read_table(const std::string& name) override {
+    return lent_.read_table(name);
+  }
+  Result<NftSet> read_set(const std::string& table, const std::string& set) override {
+    return lent_.read_set(table, set);
+  }
+  Result<std::vector<std::string>> other_tables(const std::string& name) override {
+    return lent_.other_tables(name);
+  }
+
+ private:
+  LentRunner lent_;
+  const Witness& witness_;
 };
 
 // In memory, or the one below.
@@ -89,8 +129,9 @@ class IpvsKernel final : public ContractKernel {
                                       std::unique_ptr<net::Conntrack> conntrack = nullptr) {
     return make_ipvs_driver(
         std::move(options), loop_, Log(sink_), registry_,
-        {std::make_unique<LentTable>(*table_), std::make_unique<LentHost>(*host_),
-         std::make_unique<LentRunner>(*rules_), std::move(conntrack)});
+        {std::make_unique<LentTable>(*table_, witness_),
+         std::make_unique<LentHost>(*host_, witness_),
+         std::make_unique<WitnessedRunner>(*rules_, witness_), std::move(conntrack)});
   }
   std::vector<Damage> damages() override;
   std::vector<FailsOnce*> doors() override {
@@ -105,6 +146,7 @@ class IpvsKernel final : public ContractKernel {
     FakeNft* rules = nullptr;
   };
   const Fakes& fakes() const { return fakes_; }
+  void watch(Witness witness) { witness_ = std::move(witness); }
   Table& table() { return *table_; }
   NftRunner& rules() { return *rules_; }
   Registry& registry() { return registry_; }
@@ -116,6 +158,7 @@ class IpvsKernel final : public ContractKernel {
   std::unique_ptr<Host> host_;
   std::unique_ptr<NftRunner> rules_;
   Fakes fakes_;
+  Witness witness_;
 };
 
 inline std::vector<ContractKernel::Damage> IpvsKernel::damages() {

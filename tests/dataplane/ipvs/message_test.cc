@@ -68,6 +68,71 @@ TEST(IpvsMessage, ServicesThatCannotBeOursAreNone) {
   EXPECT_FALSE(*icmp);
 }
 
+// The attributes of a service, or of a destination, with one of them left out or replaced.
+std::string changed(uint16_t outer, const std::string& whole, uint16_t type,
+                    std::optional<std::string_view> payload) {
+  net::NetlinkReader envelope(whole);
+  std::string_view inside;
+  while (const auto attribute = *envelope.next()) {
+    if (attribute->type == outer) inside = attribute->payload;
+  }
+  NetlinkWriter out;
+  net::NetlinkReader reader(inside);
+  while (const auto attribute = *reader.next()) {
+    if (attribute->type != type) {
+      out.put(attribute->type, attribute->payload);
+    } else if (payload) {
+      out.put(type, *payload);
+    }
+  }
+  NetlinkWriter again;
+  again.put(outer, out.bytes());
+  return again.bytes();
+}
+
+TEST(IpvsMessage, EveryPartOfAServiceIsNeededAndHasItsSize) {
+  const std::string long_name(40, 'x');
+  const std::string whole =
+      encode_service({*Ip::parse("fd96::1"), Protocol::tcp, 80}, {"rr", false, 60});
+  const std::pair<uint16_t, std::vector<std::string_view>> bad[] = {
+      {IPVS_SVC_ATTR_AF, {"", "x", "xxxx"}},
+      {IPVS_SVC_ATTR_PROTOCOL, {"", "x"}},
+      {IPVS_SVC_ATTR_ADDR, {"", "abcd", "15 bytes are no"}},
+      {IPVS_SVC_ATTR_PORT, {"", "xxxx"}},
+      {IPVS_SVC_ATTR_SCHED_NAME, {"", long_name}},
+      {IPVS_SVC_ATTR_FLAGS, {"", "seven b", "nine byte"}},
+  };
+  const auto parse = [&](uint16_t type, std::optional<std::string_view> payload) {
+    return parse_service(changed(IPVS_CMD_ATTR_SERVICE, whole, type, payload));
+  };
+  for (const auto& [type, payloads] : bad) {
+    EXPECT_FALSE(parse(type, std::nullopt)) << "without " << type;
+    for (const std::string_view payload : payloads) {
+      EXPECT_FALSE(parse(type, payload)) << type << " of " << payload.size();
+    }
+  }
+  // A persistent service of which the kernel does not say for how long is none.
+  EXPECT_EQ((*parse(IPVS_SVC_ATTR_TIMEOUT, std::nullopt))->settings.timeout_s, 0u);
+  // Who counts as one client may be anything.
+  EXPECT_TRUE(parse(IPVS_SVC_ATTR_NETMASK, std::nullopt));
+}
+
+TEST(IpvsMessage, EveryPartOfADestinationIsNeededAndHasItsSize) {
+  const ServiceKey key{*Ip::parse("fd96::1"), Protocol::tcp, 80};
+  const std::string whole = encode_destination(key, {*Ip::parse("fd00::1"), 8080}, {});
+  const auto parse = [&](uint16_t type, std::optional<std::string_view> payload) {
+    return parse_destination(changed(IPVS_CMD_ATTR_DEST, whole, type, payload), true);
+  };
+  for (const uint16_t type : {IPVS_DEST_ATTR_ADDR, IPVS_DEST_ATTR_PORT, IPVS_DEST_ATTR_WEIGHT,
+                              IPVS_DEST_ATTR_FWD_METHOD}) {
+    EXPECT_FALSE(parse(type, std::nullopt)) << "without " << type;
+    EXPECT_FALSE(parse(type, "x")) << type;
+  }
+  // Kernels before 4.4 do not say the family: it is the service's.
+  EXPECT_EQ(parse(IPVS_DEST_ATTR_ADDR_FAMILY, std::nullopt)->address.ip, *Ip::parse("fd00::1"));
+  EXPECT_EQ(parse(IPVS_DEST_ATTR_U_THRESH, std::nullopt)->destination, Destination());
+}
+
 TEST(IpvsMessage, WhatIsCutOffIsAnError) {
   const ServiceKey key{*Ip::parse("10.96.0.1"), Protocol::tcp, 80};
   const std::string whole = encode_service(key, {});

@@ -1,5 +1,7 @@
 // Real packets through IPVS; ipvsadm, ip and nft are outside witnesses.
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <array>
 #include <cstdio>
@@ -132,11 +134,126 @@ TEST_P(IpvsPackets, TimeoutsAreThoseOfTheOptions) {
   });
 }
 
+// To a neighbour on the node's network a service address is one more neighbour, if the node says
+// so.
 TEST_P(IpvsPackets, StrictArpAnswersForNoServiceAddress) {
-  start_with({.strict_arp = true});
+  lab_->net().in("outside", [] { shell("ip route add 203.0.113.1/32 dev eth0"); });
+  for (const bool strict : {false, true}) {
+    start_with({.strict_arp = strict});
+    lab_->net().in("outside", [] { shell("ip neigh flush dev eth0"); });
+    const std::string answer = ask_from("outside", "203.0.113.1:80", Protocol::tcp, 5000);
+    if (strict) {
+      EXPECT_EQ(answer, "error: No route to host");
+    } else {
+      EXPECT_NE(answer.find(' '), answer.npos) << answer;
+      EXPECT_FALSE(answer.starts_with("error")) << answer;
+    }
+  }
   lab_->net().in("node", [] {
     EXPECT_EQ(*net::read_sysctl("net/ipv4/conf/all/arp_ignore"), "1");
     EXPECT_EQ(*net::read_sysctl("net/ipv4/conf/all/arp_announce"), "2");
+  });
+}
+
+TEST_P(IpvsPackets, EverySchedulerFindsAnEndpoint) {
+  for (const std::string scheduler :
+       {"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "dh", "sed", "nq", "mh", "fo", "ovf"}) {
+    SCOPED_TRACE(scheduler);
+    start_with({.scheduler = scheduler});
+    std::set<std::string> answers;
+    for (int i = 0; i < 6; ++i) {
+      for (const std::string_view to : {"10.96.0.1:80", "[fd96::1]:80"}) {
+        const std::string answer = ask_from("pod", to);
+        EXPECT_TRUE(answer.starts_with("local ") || answer.starts_with("remote ")) << answer;
+        if (to.front() != '[') answers.insert(answer);
+      }
+    }
+    // In turn, or always the same for one client's address.
+    if (scheduler == "rr") {
+      EXPECT_EQ(answers.size(), 2u);
+    }
+    if (scheduler == "sh" || scheduler == "dh") {
+      EXPECT_EQ(answers.size(), 1u);
+    }
+  }
+}
+
+// Its template is remembered for longer than its endpoint takes new connections.
+TEST_P(IpvsPackets, AClientLeavesAnEndpointThatLeavesAlthoughItIsRemembered) {
+  for (PortRule& rule : table_.services.at({"default", "s1"}).ports) rule.affinity_timeout_s = 600;
+  start(table_);
+  const SocketAddress cluster_ip{*Ip::parse("10.96.0.1"), 80};
+  lab_->net().in("pod", [&] {
+    Conversation talk(cluster_ip);
+    const std::string first = talk.greeting().substr(0, talk.greeting().find(' '));
+    ASSERT_TRUE(first == "local" || first == "remote") << first;
+    for (int i = 0; i < 4; ++i) EXPECT_TRUE(ask_from("pod", "10.96.0.1:80").starts_with(first));
+    ServiceTable next = table_;
+    for (PortRule& rule : next.services.at({"default", "s1"}).ports) {
+      std::erase_if(rule.backends,
+                    [&](const Backend& backend) { return backend.local == (first == "local"); });
+    }
+    apply(next, {{"default", "s1"}});
+    const std::string other = first == "local" ? "remote" : "local";
+    for (int i = 0; i < 4; ++i) EXPECT_TRUE(ask_from("pod", "10.96.0.1:80").starts_with(other));
+    EXPECT_EQ(talk.say("still there"), "still there");
+  });
+}
+
+// A server of the node and a Service's NodePort of one number: the Service has it on the addresses
+// of NodePorts, the server all others.
+TEST_P(IpvsPackets, ANodePortIsNoOtherAddresses) {
+  start(table_);
+  std::unique_ptr<Responder> server;
+  lab_->net().in("node", [&] { server = std::make_unique<Responder>("node", 30081); });
+  EXPECT_EQ(ask_from("pod", "10.1.0.1:30081"), "node 10.1.0.2");
+  const std::string served = ask_from("pod", "10.9.0.1:30081");
+  EXPECT_TRUE(served.starts_with("local ") || served.starts_with("remote ")) << served;
+  EXPECT_EQ(ask_from("pod", "10.96.0.1:30081"), "refused");
+}
+
+std::string why_no_sctp() {
+  const net::Fd fd(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_SCTP));
+  return fd ? "" : "this kernel has no SCTP";
+}
+
+constexpr std::string_view sctp_yaml = R"(---
+apiVersion: v1
+kind: Service
+metadata: {namespace: default, name: sctp}
+spec:
+  type: NodePort
+  clusterIPs: [10.96.0.99, "fd96::99"]
+  externalIPs: [203.0.113.99, "2001:db8::99"]
+  ports: [{name: s, port: 80, nodePort: 30099, protocol: SCTP}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {namespace: default, name: sctp-4, labels: {kubernetes.io/service-name: sctp}}
+addressType: IPv4
+ports: [{name: s, port: 8080, protocol: SCTP}]
+endpoints: [{addresses: ["10.2.0.2"], nodeName: node-a}, {addresses: ["10.3.0.2"], nodeName: b}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {namespace: default, name: sctp-6, labels: {kubernetes.io/service-name: sctp}}
+addressType: IPv6
+ports: [{name: s, port: 8080, protocol: SCTP}]
+endpoints: [{addresses: ["fd00:2::2"], nodeName: node-a}, {addresses: ["fd00:3::2"], nodeName: b}]
+)";
+
+TEST_P(IpvsPackets, SctpIsAsResolved) {
+  SKIP_WHERE_MISSING((Missing{&why_no_sctp, "FAIRLEAD_NEED_IPVS=1"}));
+  table_ = FlowLab::table(sctp_yaml);
+  start(table_);
+  FlowLab::for_each_source([&](const std::string& name, const Ip& from, Protocol protocol) {
+    if (protocol != Protocol::tcp) return;  // each source once
+    const bool v4 = from.is_v4();
+    for (const std::string_view to :
+         {v4 ? "10.96.0.99:80" : "[fd96::99]:80", v4 ? "203.0.113.99:80" : "[2001:db8::99]:80",
+          v4 ? "10.9.0.1:30099" : "[fd00:9::1]:30099"}) {
+      lab_->check_flow(table_, name, from, *SocketAddress::parse(to), Protocol::sctp);
+    }
   });
 }
 

@@ -88,6 +88,104 @@ TEST(IpvsWanted, ClaimsAreAsResolved) {
   EXPECT_GT(checked, 10'000u);
 }
 
+// "GATE MASQUERADE BACKENDS", with L for the local and R for the remote one.
+std::string text(const Claim& claim) {
+  constexpr std::string_view gates[] = {"open", "refuse", "discard", "insiders"};
+  constexpr std::string_view masquerades[] = {"by-source", "always", "node"};
+  std::string out = cat(gates[static_cast<size_t>(claim.gate)], " ",
+                        masquerades[static_cast<size_t>(claim.masquerade)], " ");
+  for (const SocketAddress& one : claim.backends) out += one.ip == Ip::v4(1) ? 'L' : 'R';
+  return cat(out, claim.on_device ? " on-device" : "", claim.sources.empty() ? "" : " guarded");
+}
+
+TEST(IpvsWanted, OneClaimForEveryKindOfFrontendAndPolicy) {
+  using enum FrontendKind;
+  using enum NoBackend;
+  const Backend local{Ip::v4(1), 80, true}, remote{Ip::v4(2), 80, false};
+  struct Case {
+    FrontendKind kind;
+    bool local_only;
+    std::vector<Backend> backends;
+    NoBackend if_empty;
+    std::string_view want;
+    uint32_t cluster_first = 0;
+    std::string_view range = {};
+  };
+  const Case cases[] = {
+      {cluster_ip, false, {local, remote}, drop, "open by-source LR on-device"},
+      {cluster_ip, false, {}, reject, "refuse by-source  on-device"},
+      {cluster_ip, false, {}, drop, "discard by-source  on-device"},
+      {cluster_ip, true, {local, remote}, drop, "open by-source L on-device"},
+      {cluster_ip, true, {remote}, drop, "discard by-source  on-device"},
+      {node_port, false, {local, remote}, drop, "open always LR"},
+      {node_port, false, {}, reject, "refuse always "},
+      // Where the node has local ones everybody gets those, where it has none outsiders get
+      // nothing.
+      {node_port, true, {local, remote}, drop, "open node L"},
+      {node_port, true, {remote}, drop, "insiders node R"},
+      {node_port, true, {}, reject, "refuse node "},
+      {external_ip, false, {remote}, drop, "open always R on-device"},
+      {external_ip, true, {remote}, drop, "insiders node R on-device"},
+      {external_ip, true, {local}, drop, "open node L on-device"},
+      // Terminating local ones serve the Local policy only; insiders have the remote ones.
+      {external_ip, true, {local, remote}, drop, "open node L on-device", 1},
+      {cluster_ip, false, {local, remote}, drop, "open by-source R on-device", 1},
+      {load_balancer, false, {local, remote}, drop, "open always LR on-device"},
+      {load_balancer, false, {local}, drop, "open always L on-device guarded", 0, "10.0.0.0/8"},
+      {load_balancer, false, {local}, drop, "open always L on-device", 0, "0.0.0.0/0"},
+      {load_balancer, true, {remote}, drop, "insiders node R on-device guarded", 0, "10.0.0.0/8"},
+      {external_ip, false, {local}, drop, "open always L on-device", 0, "10.0.0.0/8"},
+  };
+  for (size_t i = 0; i < std::size(cases); ++i) {
+    const Case& c = cases[i];
+    ServiceTable table;
+    table.node = random_node();
+    const bool node_port_kind = c.kind == node_port;
+    const Ip ip = node_port_kind ? Ip::v4(0) : *Ip::parse("203.0.113.9");
+    PortRule rule;
+    rule.frontends = {{c.kind, ip, 80, c.local_only}};
+    rule.backends = c.backends;
+    rule.if_empty = c.if_empty;
+    rule.cluster_first = c.cluster_first;
+    if (!c.range.empty()) rule.source_ranges = {*Cidr::parse(c.range)};
+    table.services[{"default", "s"}].ports = {rule};
+    Wanted wanted("rr");
+    const auto keys = wanted.update(table, {}, true);
+    EXPECT_EQ(keys.size(), node_port_kind ? 2u : 1u) << "an IPv4 address of the node each";
+    for (const ServiceKey& key : keys) {
+      EXPECT_EQ(text(*wanted.claim(table, key)), c.want) << "case " << i;
+    }
+  }
+}
+
+TEST(IpvsWanted, SettingsFollowTheRuleAndTheScheduler) {
+  struct Case {
+    std::string scheduler;
+    Algorithm algorithm;
+    uint32_t affinity_s;
+    Settings want;
+  };
+  const Case cases[] = {
+      {"rr", Algorithm::random, 0, {"rr", false, 0}},
+      {"sh", Algorithm::random, 0, {"sh", false, 0}},
+      {"mh", Algorithm::random, 0, {"mh", true, 0}},
+      {"wlc", Algorithm::maglev, 0, {"mh", true, 0}},
+      {"rr", Algorithm::random, 10800, {"rr", false, 10800}},
+      {"rr", Algorithm::maglev, 1, {"mh", true, 1}},
+  };
+  for (const Case& c : cases) {
+    ServiceTable table;
+    PortRule rule;
+    rule.frontends = {{FrontendKind::cluster_ip, Ip::v4(9), 80}};
+    rule.algorithm = c.algorithm;
+    rule.affinity_timeout_s = c.affinity_s;
+    table.services[{"default", "s"}].ports = {rule};
+    Wanted wanted(c.scheduler);
+    const auto keys = wanted.update(table, {}, true);
+    EXPECT_EQ(wanted.claim(table, *keys.begin())->settings, c.want);
+  }
+}
+
 TEST(IpvsWanted, TheNextOneTakesOverAnAddressThatIsLetGo) {
   const auto entry = [](uint16_t backend_port) {
     ServiceEntry out;
