@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Requests at a steady, bounded pace until standard input ends; then what came of them, as JSON.
 
-    load.py --tcp ADDRESS PORT [--udp ADDRESS PORT] [--workers N] [--open N]
+    load.py --tcp ADDRESS PORT [--udp ADDRESS PORT] [--workers N] [--open N] [--pause SECONDS]
 
 Each worker makes one HTTP request over a connection of its own, pauses, and goes on; one more does
 the same with datagrams; and N connections stay open, with a request each tenth of a second. A gap is
-the time from one answer that a worker got to its next one.
+the time from one answer that a worker got to its next one. A connection that does not open within
+five seconds has failed, too, which load generators are wont to overlook.
 """
 import argparse
 import collections
@@ -17,7 +18,7 @@ import threading
 import time
 
 PATIENCE_S = 5.0
-PAUSE_S = {"new": 0.01, "udp": 0.01, "open": 0.1}
+OPEN_PAUSE_S = 0.1
 REQUEST = b"GET / HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n"
 
 
@@ -89,7 +90,7 @@ def over_open_connection(address, port, state):
 WORK = {"new": new_connection, "udp": datagram, "open": over_open_connection}
 
 
-def work(tally, target, stop):
+def work(tally, target, pause_s, stop):
     state = {}
     while not stop.is_set():
         try:
@@ -100,7 +101,8 @@ def work(tally, target, stop):
                 tally.broken += 1
                 state["link"].close()
                 state["link"] = None
-        stop.wait(PAUSE_S[tally.kind])
+        if pause_s:
+            stop.wait(pause_s)
     tally.last_gap()
 
 
@@ -121,6 +123,7 @@ def main():
     parser.add_argument("--udp", nargs=2, metavar=("ADDRESS", "PORT"))
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--open", type=int, default=4)
+    parser.add_argument("--pause", type=float, default=0.01)
     arguments = parser.parse_args()
     jobs = [("new", arguments.tcp)] * arguments.workers + [("open", arguments.tcp)] * arguments.open
     if arguments.udp:
@@ -128,8 +131,8 @@ def main():
     stop, tallies, threads = threading.Event(), [], []
     for kind, (address, port) in jobs:
         tallies.append(Tally(kind))
-        target = (address, int(port))
-        threads.append(threading.Thread(target=work, args=(tallies[-1], target, stop)))
+        target, pause_s = (address, int(port)), OPEN_PAUSE_S if kind == "open" else arguments.pause
+        threads.append(threading.Thread(target=work, args=(tallies[-1], target, pause_s, stop)))
     for thread in threads:
         thread.start()
     sys.stdin.read()
