@@ -147,7 +147,8 @@ Option<C> iptables_variant() {
 }
 
 Option<C> ipvs_scheduler() {
-  auto row = option("ipvs-scheduler", "NAME", "ipvs mode: rr, wrr, lc, wlc, sh, mh, ...",
+  auto row = option("ipvs-scheduler", "NAME",
+                    "ipvs mode: rr, wrr, lc, wlc, lblc, lblcr, sh, dh, sed, nq, mh, fo or ovf",
                     &C::ipvs_scheduler);
   row.set = [](C& config, std::string_view text) -> Result<void> {
     FL_TRY_VOID(dataplane::ipvs::check_scheduler(text));

@@ -1,12 +1,14 @@
 #include "agent/health_check_ports.h"
 
+#include <algorithm>
+
 #include "api/json.h"
 
 namespace fairlead::agent {
 
 HealthCheckPorts::HealthCheckPorts(net::EventLoop& loop, std::function<bool()> proxy_healthy,
-                                   const Log& log)
-    : loop_(loop), proxy_healthy_(std::move(proxy_healthy)), log_(log) {}
+                                   const Log& log, Duration retry_every)
+    : loop_(loop), proxy_healthy_(std::move(proxy_healthy)), log_(log), retry_every_(retry_every) {}
 
 void HealthCheckPorts::update(const dataplane::ServiceTable& table,
                               const std::set<api::ObjectKey>& changed, bool full) {
@@ -44,10 +46,24 @@ void HealthCheckPorts::follow(const dataplane::ServiceTable& table,
     const auto found = servers_.find(key);
     if (found != servers_.end() && found->second.http == nullptr) open(key, found->second);
   }
+  if (!retry_) retry_later();
+}
+
+// Whoever has the port may be on the way out: a kube-proxy, or this agent's last run.
+void HealthCheckPorts::retry_later() {
+  const auto failed = [](const auto& one) { return !one.second.error.empty(); };
+  if (std::none_of(servers_.begin(), servers_.end(), failed)) return;
+  retry_ = loop_.after(retry_every_, [this] {
+    for (auto& [key, server] : servers_) {
+      if (!server.error.empty()) open(key, server);
+    }
+    retry_later();
+  });
 }
 
 void HealthCheckPorts::open(const api::ObjectKey& key, Server& server) {
-  server.error.clear();
+  const std::string known = std::exchange(server.error, {});
+  server.http.reset();  // its sockets are free again before the new ones are bound
   server.listening.clear();
   server.addresses = addresses_;
   server.http = std::make_unique<net::HttpServer>(
@@ -61,7 +77,7 @@ void HealthCheckPorts::open(const api::ObjectKey& key, Server& server) {
     } else if (server.error.empty()) {
       server.error = cat(key.to_string(), ": health check port ", server.check.port, ": ",
                          bound.error().message);
-      log_.warn(server.error);
+      if (server.error != known) log_.warn(server.error);
     }
   }
 }

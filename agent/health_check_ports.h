@@ -20,10 +20,11 @@ namespace fairlead::agent {
 // proxy is healthy, else 503.
 class HealthCheckPorts {
  public:
-  HealthCheckPorts(net::EventLoop& loop, std::function<bool()> proxy_healthy, const Log& log);
+  HealthCheckPorts(net::EventLoop& loop, std::function<bool()> proxy_healthy, const Log& log,
+                   Duration retry_every = std::chrono::seconds(5));
 
   // Follows the entries that changed, or the whole table. Addresses that could not be bound are
-  // tried again with every full update and with changes of their Service.
+  // tried again with every update of their Service, and by themselves.
   void update(const dataplane::ServiceTable& table, const std::set<api::ObjectKey>& changed,
               bool full);
 
@@ -40,11 +41,14 @@ class HealthCheckPorts {
   };
   void follow(const dataplane::ServiceTable& table, const std::set<api::ObjectKey>& keys);
   void open(const api::ObjectKey& key, Server& server);
+  void retry_later();
   net::HttpResponse answer(const api::ObjectKey& key) const;
 
   net::EventLoop& loop_;
   std::function<bool()> proxy_healthy_;
   Log log_;
+  Duration retry_every_;
+  net::Timer retry_;
   std::vector<Ip> addresses_;
   std::map<api::ObjectKey, Server> servers_;
 };

@@ -105,6 +105,24 @@ TEST_F(HealthCheckPortsTest, ABusyPortIsAnErrorUntilItIsFree) {
   EXPECT_EQ(get(port).status, 200);
 }
 
+TEST_F(HealthCheckPortsTest, ABusyPortIsTriedAgainUntilItIsFree) {
+  HealthCheckPorts ports(loop_, [] { return true; }, Log(sink_), std::chrono::milliseconds(5));
+  auto taken = net::listen_tcp({localhost, 0});
+  ASSERT_TRUE(taken);
+  const uint16_t port = net::local_address(taken->get())->port;
+  ports.update(table_with(port, 1), {}, true);
+  for (int i = 0; i < 10; ++i) loop_.run_once(std::chrono::milliseconds(10));
+  EXPECT_EQ(ports.errors().size(), 1u);
+  const std::string said = sink_.text();
+  EXPECT_EQ(said.find("health check port"), said.rfind("health check port")) << "once is enough";
+  taken = net::Fd();
+  for (int i = 0; i < 500 && !ports.errors().empty(); ++i) {
+    loop_.run_once(std::chrono::milliseconds(10));
+  }
+  EXPECT_EQ(ports.errors(), std::vector<std::string>{});
+  EXPECT_EQ(get(port).status, 200);
+}
+
 TEST_F(HealthCheckPortsTest, ServicesMayTradeTheirPorts) {
   const api::ObjectKey a{"default", "a"}, b{"default", "b"};
   const uint16_t one = free_port(), other = free_port();
