@@ -20,7 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const auto server = TlsContext::server(pair);
     if (server) continue;
     CHECK(!server.error().message.empty());
-    CHECK(size < 16 || server.error().message.find(text) == std::string::npos);
+    CHECK(size < 64 || server.error().message.find(text) == std::string::npos);
   }
   const auto client = TlsContext::client({text, "", "", "name", false});
   if (!client) CHECK(!client.error().message.empty());
