@@ -63,16 +63,16 @@ std::string forget_commands(const Layout& layout, bool ipv6, const NftSet& ips, 
 
 namespace {
 
-Result<void> forget_once(NftRunner& runner, const Layout& layout, const std::set<uint64_t>* ids,
-                         const AffineBackends& valid) {
+// What must be forgotten now, as commands.
+Result<std::string> read_memory(NftRunner& runner, const Layout& layout,
+                                const std::set<uint64_t>* ids, const AffineBackends& valid) {
   std::string commands;
   for (const bool ipv6 : {false, true}) {
     FL_TRY(const NftSet ips, runner.read_set(layout.table(), affinity_ips_map(ipv6)));
     FL_TRY(const NftSet ports, runner.read_set(layout.table(), affinity_ports_map(ipv6)));
     append(commands, forget_commands(layout, ipv6, ips, ports, ids, valid));
   }
-  if (commands.empty()) return {};
-  return runner.run(commands);
+  return commands;
 }
 
 }  // namespace
@@ -82,7 +82,8 @@ Result<void> forget_clients(NftRunner& runner, const Layout& layout, const std::
   Result<void> done;
   // A client may come back with another backend while its memory is taken out; then all is refused.
   for (int i = 0; i < max_forget_tries; ++i) {
-    done = forget_once(runner, layout, ids, valid);
+    FL_TRY(const std::string commands, read_memory(runner, layout, ids, valid));
+    done = commands.empty() ? Result<void>() : runner.run(commands);
     if (done) break;
   }
   return done;

@@ -117,6 +117,7 @@ Result<std::optional<NftTable>> FakeNft::read_table(const std::string& name) {
 }
 
 Result<NftSet> FakeNft::read_set(const std::string& table, const std::string& set) {
+  FL_TRY_VOID(maybe_fail("netlink: No buffer space available"));
   const auto found = tables_.find(table);
   if (found == tables_.end()) return NftSet();
   const auto in = found->second.sets.find(set);

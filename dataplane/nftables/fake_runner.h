@@ -20,7 +20,7 @@ class FakeNft final : public NftRunner, public FailsOnce {
   Result<NftSet> read_set(const std::string& table, const std::string& set) override;
   Result<std::vector<std::string>> other_tables(const std::string& name) override;
 
-  // fail_after() counts transactions and tables read.
+  // fail_after() counts transactions, and tables and sets read.
 
   // The next `count` transactions fail, and nothing of them happens.
   void fail_next(size_t count) { failures_left_ = count; }

@@ -11,7 +11,7 @@ namespace {
 
 // Raised with every change of what base_commands() or chain_commands() say, so that a table of
 // another version is replaced and not taken over.
-constexpr int layout_version = 4;
+constexpr int layout_version = 5;
 
 char family_digit(bool ipv6) { return ipv6 ? '6' : '4'; }
 constexpr Protocol all_protocols[] = {Protocol::tcp, Protocol::udp, Protocol::sctp};
@@ -59,37 +59,59 @@ Ip last_of(const Cidr& cidr) {
   return ip;
 }
 
-bool follows(const Ip& last, Ip first) {
+Ip before(Ip ip) {
   for (size_t i = 16; i-- > 0;) {
-    if (first.bytes[i]-- != 0) break;
+    if (ip.bytes[i]-- != 0) break;
   }
-  return last == first;
+  return ip;
+}
+
+Ip after(Ip ip) {
+  for (size_t i = 16; i-- > 0;) {
+    if (++ip.bytes[i] != 0) break;
+  }
+  return ip;
+}
+
+using Interval = std::pair<Ip, Ip>;  // the first and the last address
+
+void cut_out(const Ip& ip, std::vector<Interval>& intervals) {
+  for (size_t i = 0; i < intervals.size(); ++i) {
+    const Interval old = intervals[i];
+    if (ip < old.first || old.second < ip) continue;
+    intervals.erase(intervals.begin() + static_cast<ptrdiff_t>(i));
+    if (old.first != ip) intervals.emplace_back(old.first, before(ip));
+    if (old.second != ip) intervals.emplace_back(after(ip), old.second);
+    return;
+  }
 }
 
 }  // namespace
 
 Layout::Layout(LayoutOptions options, const NodeConfig& node)
     : options_(std::move(options)), masquerade_all_(node.masquerade_all) {
-  add_intervals("local_pods", node.local_pod_cidrs);
+  add_intervals("local_pods", node.local_pod_cidrs, node.node_ips);
   add_intervals("service-cidrs", node.service_cidrs);
 }
 
 // Merged as the kernel's sets are (auto-merge), so that reading back gives the same.
-void Layout::add_intervals(const std::string& set, const std::vector<Cidr>& cidrs) {
+void Layout::add_intervals(const std::string& set, const std::vector<Cidr>& cidrs,
+                           const std::vector<Ip>& without) {
   std::vector<Cidr> sorted = cidrs;
   std::sort(sorted.begin(), sorted.end());
   for (const bool ipv6 : {false, true}) {
-    std::vector<std::pair<Ip, Ip>> merged;
+    std::vector<Interval> merged;
     for (const Cidr& cidr : sorted) {
       if (cidr.base.is_v4() == ipv6) continue;
       const Ip last = last_of(cidr);
       if (!merged.empty() &&
-          (cidr.base <= merged.back().second || follows(merged.back().second, cidr.base))) {
+          (cidr.base <= merged.back().second || before(cidr.base) == merged.back().second)) {
         merged.back().second = std::max(merged.back().second, last);
       } else {
         merged.emplace_back(cidr.base, last);
       }
     }
+    for (const Ip& ip : without) cut_out(ip, merged);
     std::set<std::string>& elements = fixed_[cat(set, family_digit(ipv6))];
     for (const auto& [first, last] : merged) elements.insert(interval_text(first, last));
   }
@@ -227,14 +249,16 @@ std::string Layout::postrouting_rules() const {
   append(out, command("add rule", "input", "ct status dnat jump remember"));
   append(out, command("add chain", "postrouting", "{ type nat hook postrouting priority 100; }"));
   append(out, command("add rule", "postrouting", "ct status dnat jump remember"));
+  // The mark goes before the packet leaves: on a tunnel it would stay on the outer packet.
+  const std::string mark = hex(options_.masquerade_mark);
+  const std::string unmark =
+      cat("meta mark set meta mark and ", hex(~options_.masquerade_mark), " ");
   for (const bool ipv6 : {false, true}) {
     const std::string_view ip = ip_word(ipv6);
     append(out, command("add rule", "postrouting",
                         cat("ct status dnat ", ip, " saddr . ", ip, " daddr @", hairpin_set(ipv6),
-                            " masquerade fully-random")));
+                            " ", unmark, "masquerade fully-random")));
   }
-  // The mark goes before the packet leaves: on a tunnel it would stay on the outer packet.
-  const std::string mark = hex(options_.masquerade_mark);
   append(out, command("add rule", "postrouting", cat("meta mark and ", mark, " == 0 return")));
   append(out, command("add rule", "postrouting", cat("meta mark set meta mark xor ", mark)));
   append(out, command("add rule", "postrouting", "masquerade fully-random"));

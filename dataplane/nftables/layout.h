@@ -7,7 +7,7 @@
 //   set ranges4/6        address . protocol . port . source prefix: who may dial (source ranges)
 //   set cluster-ips4/6   every ClusterIP: what services4/6 does not have of them is rejected
 //   set service-cidrs4/6 the service ranges: what is no ClusterIP of them is dropped
-//   set local_pods4/6    sources that are local pods
+//   set local_pods4/6    sources that are local pods; the node's own addresses are none
 //   set hairpin4/6       address . the same address, of backends that may dial themselves
 //   map remember4/6      address . protocol . port -> goto a chain that notes the chosen backend;
 //                        remember-outside4/6 for the rows of outside4/6
@@ -94,7 +94,8 @@ class Layout {
   std::string sticky_rules(const ChainKey& key) const;
   std::string not_local_pod(bool ipv6) const;
   std::string command(std::string_view words, std::string_view name, std::string_view rest) const;
-  void add_intervals(const std::string& set, const std::vector<Cidr>& cidrs);
+  void add_intervals(const std::string& set, const std::vector<Cidr>& cidrs,
+                     const std::vector<Ip>& without = {});
 
   LayoutOptions options_;
   std::map<std::string, std::set<std::string>> fixed_;

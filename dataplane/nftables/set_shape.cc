@@ -202,7 +202,11 @@ ReadElement read_element(const SetShape& shape, std::string_view attributes) {
 
 std::vector<std::string> join_intervals(const SetShape& shape,
                                         std::vector<std::pair<std::string, bool>> ends) {
-  std::sort(ends.begin(), ends.end());
+  // Of one address the end of an interval comes before the beginning of the next. nft also writes
+  // an end at the first address of all, which ends nothing.
+  std::sort(ends.begin(), ends.end(), [](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first < b.first : a.second > b.second;
+  });
   std::vector<std::string> out;
   const size_t size = size_of(shape.key.front());
   std::string first;

@@ -6,12 +6,12 @@
 
 #include "dataplane/nftables/driver.h"
 #include "dataplane/nftables/fake_runner.h"
-#include "tests/dataplane/contract_kernel.h"
 #include "tests/dataplane/lent_runner.h"
+#include "tests/dataplane/nft_table_kernel.h"
 
 namespace fairlead::dataplane {
 
-class NftKernel final : public ContractKernel {
+class NftKernel final : public NftTableKernel {
  public:
   // On the calling thread's namespace, which is a new one when `real`.
   explicit NftKernel(bool real) {
@@ -36,6 +36,9 @@ class NftKernel final : public ContractKernel {
   std::vector<FailsOnce*> doors() override {
     return fake_ ? std::vector<FailsOnce*>{fake_} : std::vector<FailsOnce*>();
   }
+
+  NftRunner& rules() override { return *runner_; }
+  std::string_view table_name() const override { return "fairlead"; }
 
   NftRunner& runner() { return *runner_; }
   Registry& registry() { return registry_; }

@@ -188,6 +188,13 @@ TEST(SetShape, IntervalsAreJoined) {
                              {at("10.9.0.2"), true},
                              {at("240.0.0.0"), false}}),
       (std::vector<std::string>{"10.1.0.0-10.1.255.255", "10.9.0.1", "240.0.0.0-255.255.255.255"}));
+  // Two that touch, and one from the first address of all, where nft writes an end, too.
+  EXPECT_EQ(join_intervals(shape, {{at("0.0.0.0"), false},
+                                   {at("0.0.0.0"), true},
+                                   {at("10.0.0.0"), true},
+                                   {at("10.0.0.0"), false},
+                                   {at("10.0.0.9"), true}}),
+            (std::vector<std::string>{"0.0.0.0-9.255.255.255", "10.0.0.0-10.0.0.8"}));
 }
 
 NftTable table_of_two() {
