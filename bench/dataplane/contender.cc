@@ -4,6 +4,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdlib>
+
 #include "base/text.h"
 #include "bench/dataplane/must.h"
 #include "bench/dataplane/peer_rules.h"
@@ -40,8 +43,11 @@ dataplane::ServiceTable connection_table(uint32_t services) {
 SocketAddress last_cluster_ip(uint32_t services) { return {Ip::v4(0x0a600000 + services - 1), 80}; }
 
 std::vector<std::string> contenders_here(const std::vector<std::string>& names) {
+  const char* chosen = ::getenv("CONTENDERS");
   std::vector<std::string> out;
   for (const std::string& name : names) {
+    const auto wanted = split(chosen ? chosen : "", ',');
+    if (chosen && name != "direct" && std::ranges::count(wanted, name) == 0) continue;
     const bool ipvs = name.ends_with("ipvs"), legacy = name.ends_with("legacy");
     if (ipvs && ::access("/proc/net/ip_vs", F_OK) != 0) continue;
     if (legacy && ::system("iptables-legacy -V >/dev/null 2>&1") != 0) continue;

@@ -23,7 +23,8 @@ inline const SocketAddress backend{Ip::v4(0x0a020002), 8080};
 // What this machine's kernel and tools can do of: direct, ebpf (clients in the cgroup), ebpf_clsact
 // (the same without tcx), ebpf_sockets (without tc), ebpf_tc (clients out of the cgroup), nftables,
 // iptables_nft, iptables_legacy, ipvs, userspace; and peer_iptables_nft, peer_iptables_legacy,
-// peer_nftables (kube-proxy's shape), peer_ipvs (ipvsadm), which serve TCP ClusterIPs alone.
+// peer_nftables (kube-proxy's shape), peer_ipvs (ipvsadm), which serve TCP ClusterIPs alone. Only
+// those, and direct, that the environment's CONTENDERS lists, when it is set.
 std::vector<std::string> contenders_here(const std::vector<std::string>& names);
 
 // Belongs to one thread. Construct it before other threads and drivers: benchmarks fork.
