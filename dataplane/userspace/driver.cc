@@ -215,13 +215,13 @@ Result<void> UserspaceDriver::cleanup() {
   doors_.capture->detach();
   cleaned_ = cleaned_ || forwarder_ != nullptr;
   forwarder_.reset();
+  node_.reset();  // the next apply() begins anew, also when something stays now
+  retired_ = false;
   const auto ended = handover_.end();
   auto removed = remove_routes();
   const auto state = doors_.capture->read();
   if (!state) return std::unexpected(state.error());
   for (const auto& [key, value] : state->entries) FL_TRY_VOID(doors_.capture->erase(key));
-  node_.reset();
-  retired_ = false;
   return removed ? ended : removed;
 }
 

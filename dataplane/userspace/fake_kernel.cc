@@ -5,6 +5,11 @@
 namespace fairlead::dataplane::userspace {
 namespace {
 
+Result<void> written(FakeKernel& kernel, const std::string& write) {
+  if (kernel.changed) kernel.changed(write);
+  return {};
+}
+
 class FakeCapture final : public Capture {
  public:
   explicit FakeCapture(FakeKernel& kernel) : kernel_(kernel) { kernel_.capture = {}; }
@@ -25,12 +30,12 @@ class FakeCapture final : public Capture {
   Result<void> set(const CaptureKey& key, const CaptureValue& value) override {
     FL_TRY_VOID(kernel_.capture_door.maybe_fail(cat("refused: ", to_text(key))));
     kernel_.capture.entries.insert_or_assign(key, value);
-    return {};
+    return written(kernel_, to_text(key, value));
   }
   Result<void> erase(const CaptureKey& key) override {
     FL_TRY_VOID(kernel_.capture_door.maybe_fail(cat("cannot remove ", to_text(key))));
     kernel_.capture.entries.erase(key);
-    return {};
+    return written(kernel_, cat("no ", to_text(key)));
   }
   Result<CaptureState> read() const override {
     FL_TRY_VOID(kernel_.capture_door.maybe_fail("cannot read the maps"));
@@ -53,12 +58,12 @@ class FakeRoutes final : public LocalRoutes {
       return fail(cat(source->to_string(), " is no address of this node"));
     }
     kernel_.routes.emplace(ip, source);
-    return {};
+    return written(kernel_, cat("route to ", ip.to_string()));
   }
   Result<void> remove(const Ip& ip) override {
     FL_TRY_VOID(kernel_.routes_door.maybe_fail(cat("the route to ", ip.to_string(), " stays")));
     if (kernel_.routes.erase(ip) == 0) return fail(cat("no route to ", ip.to_string()));
-    return {};
+    return written(kernel_, cat("no route to ", ip.to_string()));
   }
   Result<RouteSources> list() override {
     FL_TRY_VOID(kernel_.routes_door.maybe_fail("cannot list the routes"));

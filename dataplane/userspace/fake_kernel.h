@@ -2,6 +2,7 @@
 // the test says so.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -22,6 +23,8 @@ struct FakeKernel {
   std::set<Ip> addresses;
   bool deferring = false;    // new TCP connections wait
   std::string attach_error;  // "": attach() works
+  // Told of each write that was taken, if it is set.
+  std::function<void(const std::string& write)> changed;
   Door capture_door, routes_door;
 };
 

@@ -86,7 +86,9 @@ void KernelSync::linger(const Wanted& wanted, const std::set<Ip>& in_use) {
 std::optional<CaptureValue> KernelSync::value_for(const Wanted& wanted,
                                                   const CaptureKey& key) const {
   if (const auto* vip = std::get_if<Vip>(&key)) {
-    return route_for(wanted, vip->ip) ? std::optional<CaptureValue>(CaptureValue{}) : std::nullopt;
+    // A route that could not be removed keeps its guard.
+    const bool local = route_for(wanted, vip->ip) || held_routes_.contains(vip->ip);
+    return local ? std::optional<CaptureValue>(CaptureValue{}) : std::nullopt;
   }
   const auto found = wanted.entries().find(key);
   return found == wanted.entries().end() ? std::nullopt : std::optional(found->second);

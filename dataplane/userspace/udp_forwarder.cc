@@ -57,6 +57,7 @@ void UdpForwarder::forward(const RoutingTable& table, const FlowName& name, int 
   if (send()) return;
   // What an earlier datagram met is reported now; this one has not been sent.
   if (errno == ECONNREFUSED) {
+    flow->refused = true;
     const Choice choice = choose_route(table, name.client.ip, {name.dialled, Protocol::udp});
     if (!choice.backends.empty() && choose_backend(choice, name, *flow) && send()) return;
   }

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <random>
+
 namespace fairlead::dataplane::userspace {
 namespace {
 
@@ -49,6 +52,84 @@ TEST(ExpiringTable, TheOneUsedLongestAgoMakesRoom) {
   table.put("z", 1, clock.now());
   table.clear();
   EXPECT_EQ(table.find("z"), nullptr);
+}
+
+// Against a list that is searched.
+TEST(ExpiringTable, AnyStepsEndAsInAPlainList) {
+  struct Row {
+    int key;
+    MonoTime used;
+    int value;
+  };
+  for (uint32_t seed = 1; seed <= 8; ++seed) {
+    std::mt19937 random(seed);
+    FakeClock clock;
+    const size_t capacity = 1 + random() % 12;
+    ExpiringTable<int, int> table(capacity);
+    std::vector<Row> rows;  // the one used longest ago first
+    const auto place = [&](int key) {
+      return std::find_if(rows.begin(), rows.end(), [&](const Row& row) { return row.key == key; });
+    };
+    for (int step = 0; step < 2000; ++step) {
+      clock.advance(std::chrono::milliseconds(random() % 3));
+      const int key = static_cast<int>(random() % 20);
+      const auto row = place(key);
+      switch (random() % 6) {
+        case 0:
+        case 1:
+          if (row != rows.end()) {
+            rows.erase(row);
+          } else if (rows.size() == capacity) {
+            rows.erase(rows.begin());
+          }
+          rows.push_back({key, clock.now(), step});
+          EXPECT_EQ(table.put(key, step, clock.now()).value, step);
+          break;
+        case 2:
+          if (row != rows.end()) {
+            Row used = *row;
+            used.used = clock.now();
+            rows.erase(row);
+            rows.push_back(used);
+          }
+          table.use(key, clock.now());
+          break;
+        case 3:
+          if (row != rows.end()) rows.erase(row);
+          table.erase(key);
+          break;
+        case 4: {
+          const MonoTime limit = clock.now() - std::chrono::milliseconds(random() % 30);
+          EXPECT_EQ(std::erase_if(rows, [&](const Row& one) { return one.used <= limit; }),
+                    table.expire(limit));
+          break;
+        }
+        default:
+          EXPECT_EQ(table.find(key) != nullptr, row != rows.end());
+      }
+      ASSERT_EQ(table.size(), rows.size()) << "seed " << seed << " step " << step;
+      for (const Row& one : rows) {
+        const auto* entry = table.find(one.key);
+        ASSERT_NE(entry, nullptr);
+        EXPECT_EQ(entry->value, one.value);
+        EXPECT_EQ(entry->used, one.used);
+      }
+    }
+  }
+}
+
+TEST(Balancer, NobodyGetsTwoMoreThanAnother) {
+  const FakeClock clock;
+  for (size_t backends = 1; backends <= 7; ++backends) {
+    Balancer balancer(clock, 10);
+    const NamedRule rule = rule_of(backends);
+    std::vector<size_t> counts(backends);
+    for (uint32_t i = 0; i < 1000; ++i) {
+      ++counts[balancer.choose(rule, rule.rule.backends, Ip::v4(i))];
+      const auto [least, most] = std::minmax_element(counts.begin(), counts.end());
+      ASSERT_LE(*most - *least, 1u) << backends;
+    }
+  }
 }
 
 TEST(Balancer, TakesBackendsStrictlyInTurn) {

@@ -214,6 +214,23 @@ TEST_F(UserspaceDriverOnFake, AnAddressIsLocalOnlyWhileItsPortsAreGuarded) {
   EXPECT_EQ(without, 1u);
 }
 
+TEST_F(UserspaceDriverOnFake, ARouteThatCannotBeRemovedKeepsItsGuard) {
+  const auto driver = kernel_.make_driver();
+  ASSERT_TRUE(driver->start());
+  ASSERT_TRUE(driver->apply(web_table(), {}, true).ok());
+  ServiceTable none{.node = web_table().node};
+  kernel_.fake().routes_door.fail_after(0);
+  const ApplyReport report = driver->apply(none, {{"default", "web"}}, false);
+  EXPECT_EQ(join(report.errors, "\n"), "the route to 10.96.0.1 stays");
+  const std::string held = driver->dump();
+  EXPECT_NE(held.find("vip 10.96.0.1\n"), held.npos) << held;
+  EXPECT_EQ(held.find("captured"), held.npos) << held;
+  EXPECT_EQ(driver->verify(false)->size(), 2u) << "the route and its guard";
+  EXPECT_TRUE(driver->retry().ok());
+  EXPECT_EQ(driver->dump().find("10.96.0.1"), std::string::npos);
+  EXPECT_TRUE(driver->verify(false)->empty());
+}
+
 TEST_F(UserspaceDriverOnFake, StartFailsWithTheReasonWhereItCannotAttach) {
   kernel_.fake().attach_error = "userspace mode needs sk_lookup programs";
   const auto driver = kernel_.make_driver();

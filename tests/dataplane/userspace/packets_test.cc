@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <fstream>
 #include <thread>
 
 #include "dataplane/userspace/driver.h"
@@ -182,6 +183,17 @@ TEST_P(UserspacePackets, ARetiredDriverCarriesItsConnectionsToTheirEnd) {
   });
 }
 
+// What the unit file has systemd run when the agent has ended, however it did.
+std::vector<std::string> commands_after_the_end() {
+  constexpr std::string_view key = "ExecStopPost=-";
+  std::vector<std::string> out;
+  std::ifstream unit(FAIRLEAD_SOURCE_DIR "/deploy/fairlead-agent.service");
+  for (std::string line; std::getline(unit, line);) {
+    if (line.starts_with(key)) out.push_back(line.substr(key.size()));
+  }
+  return out;
+}
+
 TEST_P(UserspacePackets, AKilledRunLeavesNothingThatTheNextOneDoesNotPutRight) {
   int ready[2];
   ASSERT_EQ(::pipe(ready), 0);
@@ -210,6 +222,19 @@ TEST_P(UserspacePackets, AKilledRunLeavesNothingThatTheNextOneDoesNotPutRight) {
   lab_->net().in("node", [&] {
     auto netlink = net::Netlink::open();
     EXPECT_FALSE(netlink->locals(userspace::route_protocol)->empty());
+    // A server of the node can be reached through them, if nobody takes them away.
+    const auto commands = commands_after_the_end();
+    EXPECT_EQ(commands.size(), 2u);
+    const Responder server("node", 8888);
+    for (const std::string_view vip : {"10.96.0.1", "fd96::1"}) {
+      EXPECT_TRUE(from("pod", at(vip, 8888), Protocol::tcp).starts_with("node "));
+    }
+    for (const std::string& command : commands) shell(command);
+    EXPECT_TRUE(netlink->locals(userspace::route_protocol)->empty());
+    for (const std::string_view vip : {"10.96.0.1", "fd96::1"}) {
+      EXPECT_EQ(from("pod", at(vip, 8888), Protocol::tcp, 300), "timeout");
+    }
+    for (const std::string& command : commands) shell(command);  // removes nothing, and says so
   });
   start(table_);
   EXPECT_TRUE(served(from("pod", at("10.96.0.1", 80), Protocol::tcp)));

@@ -115,6 +115,35 @@ TEST_F(UserspaceUdp, AFlowWhoseBackendRefusesMovesOn) {
   });
 }
 
+// More than one datagram may meet the refusal before the forwarder is told of it; a client that is
+// remembered must not be given the same backend again.
+TEST_F(UserspaceUdp, ABurstToABackendThatRefusesMovesOnInSpiteOfAffinity) {
+  for (PortRule& rule : table_.services.at({"default", "s1"}).ports) {
+    if (rule.protocol != Protocol::udp || rule.ipv6) continue;
+    rule.backends = {{*Ip::parse("10.2.0.2"), 7777, true}, {*Ip::parse("10.3.0.2"), 8080, false}};
+    rule.affinity_timeout_s = 60;
+  }
+  start(table_);
+  lab_->net().in("pod", [&] {
+    const net::Fd client = *net::bind_udp({*Ip::parse("10.1.0.2"), 0});
+    const net::RawAddress to = net::to_raw(at("10.96.0.1", 80));
+    ASSERT_EQ(::connect(client.get(), to.get(), to.size), 0);
+    for (int i = 0; i < 12; ++i) ::send(client.get(), "?", 1, MSG_DONTWAIT);
+    char buffer[256];
+    int answers = 0;
+    EXPECT_TRUE(eventually([&] {
+      const ssize_t got = ::recv(client.get(), buffer, sizeof buffer, MSG_DONTWAIT);
+      answers +=
+          got > 0 && std::string_view(buffer, static_cast<size_t>(got)).starts_with("remote");
+      return answers >= 10;
+    })) << answers
+        << " of 12";
+    // One attempt told of the refusal; whoever is remembered is the one that answers.
+    UdpTalk later(at("10.96.0.1", 80));
+    EXPECT_EQ(later.ask(), "remote");
+  });
+}
+
 TEST_F(UserspaceUdp, TheFlowUsedLongestAgoMakesRoom) {
   options_.limits.max_udp_flows = 4;
   start(table_);
