@@ -1,5 +1,7 @@
 #include "agent/sync_metrics.h"
 
+#include <algorithm>
+
 #include "base/text.h"
 
 namespace fairlead::agent {
@@ -97,7 +99,9 @@ void SyncMetrics::synced(bool full, bool ok, Duration took, const Counts& counts
     family.all.observe(took_s);
     (full ? family.full : family.partial).observe(took_s);
     for (const WallTime trigger : triggers_) {
-      if (ok) family.programming.observe(std::chrono::duration<double>(now - trigger).count());
+      // Another machine's clock may be ahead; a sum that falls would look like a restart.
+      const double passed_s = std::chrono::duration<double>(now - trigger).count();
+      if (ok) family.programming.observe(std::max(0.0, passed_s));
     }
   };
   if (counts.rules_v4 > 0 || counts.rules_v6 == 0) observe(v4_);

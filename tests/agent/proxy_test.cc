@@ -96,6 +96,18 @@ TEST_F(ProxyTest, AFailedWriteIsTriedAgainUntilItWorks) {
   EXPECT_EQ(driver.kernel().services, proxy_->table().services);
 }
 
+// A kernel that refuses for a while, and a cluster that goes on changing meanwhile.
+TEST_F(ProxyTest, UpdatesThatFailDoNotPutTheRetryOff) {
+  FaultyDriver& driver = start<FaultyDriver>();
+  driver.fail_all("the map is full");
+  for (int i = 0; i < 50; ++i) update();
+  driver.heal();
+  const MonoTime healed = std::chrono::steady_clock::now();
+  run_until([&] { return proxy_->status().applied; });
+  EXPECT_TRUE(proxy_->status().applied);
+  EXPECT_LT(std::chrono::steady_clock::now() - healed, std::chrono::seconds(5));
+}
+
 api::Node node_object(std::string zone, std::string heartbeat) {
   api::Node node;
   node.meta.key = {"", "node-1"};

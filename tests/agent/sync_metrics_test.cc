@@ -112,5 +112,64 @@ TEST(SyncMetrics, FailuresOfNftablesModeHaveACounterOfTheirOwn) {
   EXPECT_TRUE(has_line(registry, "kubeproxy_sync_proxy_rules_nftables_sync_failures_total 1"));
 }
 
+// Times of triggers that cannot be used, and how many changes are measured then.
+TEST(SyncMetrics, TriggersThatAreNoneAreLeftOut) {
+  struct Case {
+    std::string_view trigger;
+    int count;
+    std::string_view sum;
+  };
+  const Case cases[] = {
+      {"2026-01-02T03:04:05Z", 1, "5"},  // the moment of the start
+      {"2026-01-02T03:04:04Z", 0, "0"},  // before it
+      {"2026-01-02T05:04:06+02:00", 1, "4"},
+      {"2026-01-02T03:04:09.5Z", 1, "0.5"},
+      {"2026-01-02T03:09:05Z", 1, "0"},  // a clock that is five minutes ahead
+      {"", 0, "0"},
+      {"yesterday", 0, "0"},
+      {"2026-13-02T03:04:05Z", 0, "0"},
+  };
+  for (const Case& c : cases) {
+    Registry registry;
+    SyncMetrics metrics(registry, started);
+    api::SnapshotBuilder builder;
+    builder.put(std::make_shared<const api::EndpointSlice>(slice(std::string(c.trigger))));
+    const auto tick = builder.take();
+    const WallTime now = started + std::chrono::seconds(5);
+    metrics.queued(*tick.snapshot, tick.changes, now);
+    metrics.synced(false, true, {}, {}, now);
+    const std::string family = "kubeproxy_network_programming_duration_seconds_";
+    EXPECT_TRUE(has_line(registry, cat(family, "count{ip_family=\"IPv4\"} ", c.count)))
+        << c.trigger;
+    EXPECT_TRUE(has_line(registry, cat(family, "sum{ip_family=\"IPv4\"} ", c.sum))) << c.trigger;
+  }
+}
+
+TEST(SyncMetrics, RemembersALimitedNumberOfTriggers) {
+  Registry registry;
+  SyncMetrics metrics(registry, started);
+  api::SnapshotBuilder builder;
+  constexpr int limit = 10'000;
+  for (int i = 0; i < limit + 7; ++i) {
+    auto one = slice("2026-01-02T03:04:05Z");
+    one.meta.key.name = cat("web-", i);
+    builder.put(std::make_shared<const api::EndpointSlice>(std::move(one)));
+  }
+  const auto tick = builder.take();
+  metrics.queued(*tick.snapshot, tick.changes, started);
+  EXPECT_TRUE(
+      has_line(registry, cat("kubeproxy_sync_proxy_rules_endpoint_changes_total ", limit + 7)));
+  metrics.synced(false, true, {}, {}, started);
+  EXPECT_TRUE(has_line(registry, cat("kubeproxy_network_programming_duration_seconds_count{"
+                                     "ip_family=\"IPv4\"} ",
+                                     limit)));
+  metrics.queued(*tick.snapshot, {}, started);
+  metrics.synced(false, true, {}, {}, started);
+  EXPECT_TRUE(has_line(registry, cat("kubeproxy_network_programming_duration_seconds_count{"
+                                     "ip_family=\"IPv4\"} ",
+                                     limit)))
+      << "each is measured once";
+}
+
 }  // namespace
 }  // namespace fairlead::agent
