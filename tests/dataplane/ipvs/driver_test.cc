@@ -4,8 +4,8 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/dataplane/driver_contract.h"
 #include "tests/dataplane/ipvs/kernel.h"
+#include "tests/dataplane/nft_table_contract.h"
 
 namespace fairlead::dataplane {
 namespace {
@@ -30,6 +30,8 @@ const ContractCase on_real{.name = "Real",
                            .steps = 30};
 
 INSTANTIATE_TEST_SUITE_P(Kernels, DriverContract, testing::Values(on_fake, on_real), contract_name);
+INSTANTIATE_TEST_SUITE_P(Kernels, NftTableContract, testing::Values(on_fake, on_real),
+                         contract_name);
 INSTANTIATE_TEST_SUITE_P(Kernels, DriverFaults, testing::Values(on_fake), contract_name);
 
 // What is this mode's alone.
@@ -130,44 +132,6 @@ TEST_P(IpvsDriver, EverySchedulerIsTaken) {
       kernel().make_driver({.scheduler = "best"})->start().error().message,
       "'best' is no IPVS scheduler: rr, wrr, lc, wlc, lblc, lblcr, sh, dh, sed, nq, mh, fo or "
       "ovf");
-}
-
-TEST_P(IpvsDriver, OtherSettingsMakeTheRulesAgainAndTheSetsStay) {
-  ServiceTable table = big_table(3, 2);
-  const auto driver = start();
-  ASSERT_TRUE(driver->apply(table, {}, true).ok());
-  for (const std::string_view cidr : {"10.7.0.0/16", "10.6.0.0/15", "fd01::/64"}) {
-    table.node.local_pod_cidrs = {*Cidr::parse(cidr)};
-    const ApplyReport report = driver->apply(table, {}, false);
-    EXPECT_TRUE(report.ok()) << join(report.errors, "\n");
-    EXPECT_GT(report.writes, 0u);
-    EXPECT_EQ(driver->dump(), expected(table));
-    EXPECT_EQ(driver->verify(false).value(), std::vector<Drift>());
-  }
-  // Rules that somebody took away come back.
-  ASSERT_TRUE(
-      kernel().rules().run("flush table inet fairlead-ipvs\n"
-                           "add chain inet fairlead-ipvs intruder\n"));
-  const auto drifts = driver->verify(true);
-  ASSERT_TRUE(drifts) << drifts.error().message;
-  EXPECT_GT(drifts->size(), 1u);
-  EXPECT_EQ(driver->verify(false).value(), std::vector<Drift>());
-  EXPECT_EQ(driver->dump(), expected(table));
-  // Packets under way look up what is there now: the sets must not be made anew.
-  EXPECT_NE(kernel().log().text().find("making the rules again"), std::string::npos);
-  EXPECT_EQ(kernel().log().text().find("replacing the table"), std::string::npos);
-}
-
-TEST_P(IpvsDriver, ATableOfOtherSetsIsReplaced) {
-  const ServiceTable table = big_table(3, 2);
-  ASSERT_TRUE(start()->apply(table, {}, true).ok());
-  ASSERT_TRUE(
-      kernel().rules().run("add set inet fairlead-ipvs intruder { type ipv4_addr; }\n"
-                           "add element inet fairlead-ipvs intruder { 10.0.0.1 }\n"));
-  const auto second = start();
-  EXPECT_TRUE(second->apply(table, {}, true).ok());
-  EXPECT_NE(kernel().log().text().find("replacing the table"), std::string::npos);
-  EXPECT_EQ(second->verify(false).value(), std::vector<Drift>());
 }
 
 TEST_P(IpvsDriver, EntriesOfAServiceAreThoseOfItsTools) {

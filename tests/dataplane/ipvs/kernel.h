@@ -9,8 +9,8 @@
 #include "dataplane/ipvs/fake_host.h"
 #include "dataplane/ipvs/fake_table.h"
 #include "dataplane/nftables/fake_runner.h"
-#include "tests/dataplane/contract_kernel.h"
 #include "tests/dataplane/lent_runner.h"
+#include "tests/dataplane/nft_table_kernel.h"
 
 namespace fairlead::dataplane::ipvs {
 
@@ -105,7 +105,7 @@ class WitnessedRunner final : public NftRunner {
 };
 
 // In memory, or the one below.
-class IpvsKernel final : public ContractKernel {
+class IpvsKernel final : public NftTableKernel {
  public:
   explicit IpvsKernel(bool real) {
     if (real) {
@@ -148,7 +148,8 @@ class IpvsKernel final : public ContractKernel {
   const Fakes& fakes() const { return fakes_; }
   void watch(Witness witness) { witness_ = std::move(witness); }
   Table& table() { return *table_; }
-  NftRunner& rules() { return *rules_; }
+  NftRunner& rules() override { return *rules_; }
+  std::string_view table_name() const override { return "fairlead-ipvs"; }
   Registry& registry() { return registry_; }
   net::EventLoop& loop() { return loop_; }
 
