@@ -152,7 +152,8 @@ TEST(SyncMetrics, RemembersALimitedNumberOfTriggers) {
   constexpr int limit = 10'000;
   for (int i = 0; i < limit + 7; ++i) {
     auto one = slice("2026-01-02T03:04:05Z");
-    one.meta.key.name = cat("web-", i);
+    one.service = cat("web-", i);
+    one.meta.key.name = cat("web-", i, "-1");
     builder.put(std::make_shared<const api::EndpointSlice>(std::move(one)));
   }
   const auto tick = builder.take();
