@@ -97,7 +97,9 @@ void Scene::stop() {
 }
 
 void Scene::write(const std::string& file, const std::string& text) const {
-  std::ofstream(cat(folder_, '/', file)) << text;
+  const std::filesystem::path path = cat(folder_, '/', file);
+  std::filesystem::create_directories(path.parent_path());
+  std::ofstream(path) << text;
 }
 
 std::string Scene::set(const std::string& line) {
