@@ -10,6 +10,14 @@
 namespace fairlead::dataplane::ipt {
 namespace {
 
+// Chains of trees: what is led to comes before what leads there.
+struct LongerFirst {
+  bool operator()(const std::string& a, const std::string& b) const {
+    return a.size() != b.size() ? a.size() > b.size() : a < b;
+  }
+};
+using TreeChains = std::map<std::string, std::vector<std::string>, LongerFirst>;
+
 constexpr std::string_view somebody = "another program that changes iptables rules";
 
 class Compare {
@@ -55,14 +63,25 @@ class Compare {
     write(whole);
   }
 
+  // One that somebody's own rules lead to cannot be removed: it is emptied.
   void stale_chains() {
     std::vector<std::pair<Table, std::string>> stale;
+    std::set<std::pair<Table, std::string>> led_to;
+    for (const Jump& jump : kernel_.jumps) {
+      if (!is_builtin(jump.chain)) led_to.emplace(jump.table, target_of(jump.rule));
+    }
     for (const Table table : all_tables) {
       const size_t at = static_cast<size_t>(table);
       for (const auto& [chain, held] : kernel_.chains[at]) {
         if (seen_[at].contains(chain)) continue;
+        const bool stays = led_to.contains({table, chain});
+        if (stays && held.count == 0) continue;
         drift(cat(name(table, chain), " belongs to no Service"));
-        stale.emplace_back(table, chain);
+        if (stays) {
+          write({table, chain, {}});
+        } else {
+          stale.emplace_back(table, chain);
+        }
       }
     }
     remove_chains(std::move(stale), writes_at_once_, out_.inputs);
@@ -158,16 +177,23 @@ Wanted::Difference Wanted::difference(const ServiceTable& table, const SavedRule
     compare.split();
   }
   std::vector<std::string> heads[shared_count];
-  std::map<std::string, std::vector<std::string>> leaves;
-  for (int byte = 0; layout_.style().tree && byte < 256; ++byte) leaves[leaf_name(byte)];
+  TreeChains trees;
+  for (int byte = 0; layout_.style().tree && byte < 256; ++byte) trees[leaf_name(byte)];
+  const auto add = [&](SharedRule rule) {
+    auto& rules = rule.leaf.empty() ? heads[static_cast<size_t>(rule.chain)] : trees[rule.leaf];
+    rules.push_back(std::move(rule.rule));
+  };
+  std::set<PortRange> ports;
   for (const auto& [frontend, who] : claims_) {
-    for (SharedRule& rule : rules_of(table, frontend)) {
-      auto& rules = rule.leaf.empty() ? heads[static_cast<size_t>(rule.chain)] : leaves[rule.leaf];
-      rules.push_back(std::move(rule.rule));
-    }
+    for (SharedRule& rule : rules_of(table, frontend)) add(std::move(rule));
+    for (const PortRange& range : layout_.port_ranges(frontend)) ports.insert(range);
   }
-  for (const auto& [leaf, rules] : leaves) {
-    compare.shared(Table::nat, leaf, rules, {});
+  for (const PortRange& range : ports) {
+    trees[Layout::chain_of(range)];
+    add(Layout::way_to(range));
+  }
+  for (const auto& [chain, rules] : trees) {
+    compare.shared(Table::nat, chain, rules, {});
     compare.split();
   }
   for (const Chain& chain : layout_.branches()) compare.chain(chain);

@@ -80,8 +80,10 @@ class IptablesDriver final : public Driver {
   void keep(const ServiceTable& table, const std::set<api::ObjectKey>& changed);
   void reconcile(Family& family, ApplyReport& report);
   void finish(ApplyReport& report);
+  void finish_repair(ApplyReport report);
   Result<void> remove(ipt::Removal (*removal)(const ipt::SavedRules&, size_t));
   void allow_localhost(ApplyReport& report);
+  Result<void> forbid_localhost();
   void watch_canary();
   void look_at_canary();
 
@@ -146,6 +148,9 @@ ApplyReport IptablesDriver::apply(const ServiceTable& table,
                                   const std::set<api::ObjectKey>& changed, bool full) {
   ApplyReport report;
   full |= !applied_ || table_.node != table.node;
+  if (!table.node.localhost_node_ports) {
+    if (const auto done = forbid_localhost(); !done) report.errors.push_back(done.error().message);
+  }
   report.services_changed = full ? table.services.size() : changed.size();
   flows_.update(table, changed, full);
   if (full) {
@@ -185,6 +190,7 @@ void IptablesDriver::finish(ApplyReport& report) {
 }
 
 void IptablesDriver::reconcile(Family& family, ApplyReport& report) {
+  flows_.check_all();
   family.reconcile(table_, report);
   if (&family == &families_[0] && family.in_sync()) allow_localhost(report);
 }
@@ -200,6 +206,14 @@ void IptablesDriver::allow_localhost(ApplyReport& report) {
   if (*old == "1") return;
   ++report.writes;
   if (!old_localnet_) old_localnet_ = std::move(*old);
+}
+
+// Before its guard goes.
+Result<void> IptablesDriver::forbid_localhost() {
+  if (!old_localnet_) return {};
+  FL_TRY_VOID(runner_->set_sysctl(std::string(route_localnet), *old_localnet_));
+  old_localnet_.reset();
+  return {};
 }
 
 void IptablesDriver::watch_canary() {
@@ -231,12 +245,23 @@ void IptablesDriver::look_at_canary() {
     one.doubt();
     reconcile(one, report);
   }
+  finish_repair(std::move(report));
+}
+
+// Of what nobody asks for a report.
+void IptablesDriver::finish_repair(ApplyReport report) {
+  finish(report);
+  for (const std::string& error : report.errors) log_.error("not repaired", {{"reason", error}});
 }
 
 Result<std::vector<Drift>> IptablesDriver::verify(bool repair) {
   std::vector<Drift> drifts;
   if (!applied_) return drifts;
   for (Family& family : families_) FL_TRY_VOID(family.verify(table_, repair, drifts));
+  if (repair && !drifts.empty()) {
+    flows_.check_all();
+    finish_repair({});
+  }
   return drifts;
 }
 
@@ -264,10 +289,7 @@ Result<void> IptablesDriver::retire() {
 }
 
 Result<void> IptablesDriver::cleanup() {
-  if (old_localnet_) {  // before its guard goes
-    FL_TRY_VOID(runner_->set_sysctl(std::string(route_localnet), *old_localnet_));
-    old_localnet_.reset();
-  }
+  FL_TRY_VOID(forbid_localhost());
   FL_TRY_VOID(remove(ipt::removal_of));
   applied_ = false;
   return {};

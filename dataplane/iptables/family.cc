@@ -7,14 +7,16 @@
 
 namespace fairlead::dataplane::ipt {
 
-Result<SavedRules> Family::read_kernel() const {
+Result<SavedRules> Family::read_kernel() {
   SavedRulesReader reader;
   Result<void> read;
   FL_TRY_VOID(runner_.save(ipv6_, [&](std::string_view line) {
     if (read) read = reader.line(line);
   }));
   FL_TRY_VOID(read);
-  return reader.finish();
+  auto saved = reader.finish();
+  works_ |= saved.has_value();
+  return saved;
 }
 
 Result<void> Family::find() {
@@ -58,7 +60,7 @@ void Family::reconcile(const ServiceTable& table, ApplyReport& report) {
     // A host without ip6tables, and nothing for it to do.
     if (!is_needed()) {
       in_sync_ = true;
-      if (!std::exchange(told_, true)) {
+      if (!std::exchange(absent_, true)) {
         log_.warn("no IPv6 rules on this host", {{"reason", kernel.error().message}});
       }
       return;
@@ -68,6 +70,7 @@ void Family::reconcile(const ServiceTable& table, ApplyReport& report) {
     report.errors.push_back(cat("iptables: ", name(), ": ", kernel.error().message));
     return;
   }
+  absent_ = false;
   const auto difference = wanted_->difference(table, *kernel, runner_.writes_at_once());
   kernel = SavedRules();
   for (const RestoreInput& input : difference.inputs) {
@@ -82,8 +85,10 @@ void Family::reconcile(const ServiceTable& table, ApplyReport& report) {
 }
 
 Result<void> Family::verify(const ServiceTable& table, bool repair, std::vector<Drift>& drifts) {
-  if (told_) return {};
-  FL_TRY(const SavedRules kernel, read_kernel());
+  auto read = read_kernel();
+  if (!read && absent_ && !is_needed()) return {};
+  FL_TRY(const SavedRules kernel, std::move(read));
+  absent_ = false;
   auto difference = wanted_->difference(table, kernel, runner_.writes_at_once());
   for (size_t i = 0; repair && i < difference.inputs.size(); ++i) {
     ApplyReport report;

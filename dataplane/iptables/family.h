@@ -38,7 +38,7 @@ class Family {
   bool in_sync() const { return in_sync_; }
   void doubt() { in_sync_ = false; }
   // This host cannot do this family, and nobody needs it.
-  bool is_absent() const { return told_; }
+  bool is_absent() const { return absent_; }
   // Whether somebody has emptied a table since it was written.
   Result<bool> was_flushed(Table table) const;
 
@@ -53,8 +53,9 @@ class Family {
   std::string_view name() const { return ipv6_ ? "IPv6" : "IPv4"; }
 
  private:
-  Result<SavedRules> read_kernel() const;
-  bool is_needed() const { return !ipv6_ || (wanted_ && wanted_->has_services()); }
+  Result<SavedRules> read_kernel();
+  // A family that was there once is there: then an error is one.
+  bool is_needed() const { return !ipv6_ || works_ || (wanted_ && wanted_->has_services()); }
 
   const bool ipv6_;
   IptablesRunner& runner_;
@@ -62,7 +63,8 @@ class Family {
   const Log log_;
   std::optional<Wanted> wanted_;  // from the first plan() on
   bool in_sync_ = false;
-  bool told_ = false;
+  bool works_ = false;               // the rules could be read
+  bool absent_ = false;              // they could not, at the last try, and nobody needs them
   std::optional<SavedRules> found_;  // by find(), for the next reconcile()
 };
 

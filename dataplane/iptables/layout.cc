@@ -35,6 +35,7 @@ std::string_view to_string(Table table) {
 
 std::optional<Shared> shared_chain(Table table, std::string_view name) {
   if (table == Table::nat && is_leaf(name)) return Shared::nat_services;
+  if (table == Table::nat && is_port_chain(name)) return Shared::node_ports;
   for (const Shared chain : all_shared) {
     if (table_of(chain) == table && name_of(chain) == name) return chain;
   }
@@ -75,9 +76,10 @@ Layout::Layout(const NodeConfig& node, Style style)
   };
   node_ips_ = mine(node.node_ips);
   served_ = mine(node_port_ips(node));
+  std::vector<Ip> own = node_ips_;
+  own.push_back(*Ip::parse(style_.ipv6 ? "::1" : "127.0.0.1"));
   for (const Cidr& pods : pods_) {
-    everyone_is_a_pod_ |= pods.bits == 0;
-    for (const Ip& ip : node_ips_) {
+    for (const Ip& ip : own) {
       if (pods.contains(ip)) nodes_in_pods_.push_back(ip);
     }
   }
@@ -126,6 +128,28 @@ std::vector<Chain> Layout::branches() const {
     }
   }
   return out;
+}
+
+std::vector<PortRange> Layout::port_ranges(const FrontendKey& frontend) const {
+  std::vector<PortRange> out;
+  const bool node_port = frontend.ip.is_unspecified() && frontend.protocol != 0;
+  for (int bits = 4; style_.tree && node_port && bits <= 12; bits += 4) {
+    out.push_back({bits, static_cast<Protocol>(frontend.protocol),
+                   static_cast<uint16_t>(frontend.port >> bits << bits)});
+  }
+  return out;
+}
+
+std::string Layout::chain_of(const PortRange& range) {
+  return port_chain_name(range.protocol, range.first, range.bits);
+}
+
+SharedRule Layout::way_to(const PortRange& range) {
+  const std::string_view word = protocol_word(range.protocol);
+  return {Shared::node_ports,
+          cat("-p ", word, " -m ", word, " --dport ", range.first, ":", range.last(), " -j ",
+              chain_of(range)),
+          range.bits == 12 ? "" : port_chain_name(range.protocol, range.first, range.bits + 4)};
 }
 
 bool Layout::in_service_cidrs(const Ip& ip) const {

@@ -55,7 +55,7 @@ std::optional<Shared> shared_chain(Table table, std::string_view name);
 struct SharedRule {
   Shared chain = Shared::nat_services;
   std::string rule;
-  std::string leaf = {};  // the chain of the tree that has it, instead; see Style::tree
+  std::string leaf = {};  // the chain of its tree that has it, instead; see Style::tree
   friend auto operator<=>(const SharedRule&, const SharedRule&) = default;
 
   Table table() const { return table_of(chain); }
@@ -72,6 +72,16 @@ struct FrontendKey {
   friend auto operator<=>(const FrontendKey&, const FrontendKey&) = default;
 };
 
+// NodePorts that share a chain of the tree below KUBE-NODEPORTS. The leaves come first.
+struct PortRange {
+  int bits = 4;  // so many of a port's lower bits may be anything: 4 (a leaf), 8 or 12
+  Protocol protocol = Protocol::tcp;
+  uint16_t first = 0;
+  friend auto operator<=>(const PortRange&, const PortRange&) = default;
+
+  uint16_t last() const { return static_cast<uint16_t>(first + (1 << bits) - 1); }
+};
+
 struct Style {
   bool ipv6 = false;
   uint32_t masquerade_mark = 0x4000;
@@ -82,7 +92,8 @@ struct Style {
   bool brief = false;
   // KUBE-SERVICES of nat leads on by the last byte of the address: to one of 16 chains by its lower
   // four bits, and from there to one of 16 leaves by the others. Any set of ClusterIPs is spread
-  // evenly so, whether they were allocated in a row or at random.
+  // evenly so, whether they were allocated in a row or at random. KUBE-NODEPORTS of nat leads on by
+  // ranges of ports: 4,096, 256 and 16 of them, those that some Service has.
   bool tree = false;
   friend bool operator==(const Style&, const Style&) = default;
 };
@@ -96,7 +107,12 @@ class Layout {
   const Style& style() const { return style_; }
   std::vector<Chain> base_chains() const;  // canaries too
   std::vector<Jump> jumps() const;         // those of one chain in the order of the packet's way
-  std::vector<Chain> branches() const;     // of the tree: what leads to its leaves
+  std::vector<Chain> branches() const;     // of KUBE-SERVICES: what leads to its leaves
+  // The chains that a NodePort needs on its way, and what leads to one of them. None for other
+  // frontends and without the tree.
+  std::vector<PortRange> port_ranges(const FrontendKey& frontend) const;
+  static std::string chain_of(const PortRange& range);
+  static SharedRule way_to(const PortRange& range);
 
   // The nat chains of a Service, each once.
   std::vector<Chain> service_chains(const api::ObjectKey& key, const ServiceEntry& entry) const;
@@ -130,9 +146,8 @@ class Layout {
   std::vector<Cidr> pods_;  // of the family, like those below
   std::vector<Ip> node_ips_;
   std::vector<Ip> served_;         // NodePorts answer there
-  std::vector<Ip> nodes_in_pods_;  // node addresses inside pods_
+  std::vector<Ip> nodes_in_pods_;  // node addresses and localhost, inside pods_
   std::vector<Cidr> service_cidrs_;
-  bool everyone_is_a_pod_ = false;  // pods_ has the prefix of length 0
 };
 
 inline constexpr std::string_view canary_name = "KUBE-PROXY-CANARY";

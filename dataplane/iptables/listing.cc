@@ -51,8 +51,9 @@ void EntryLister::line(std::string_view line) {
   const Table table = lines_.table();
   bool mine = table == Table::nat && entries_.chains.contains(std::string(rule->chain));
   if (const auto shared = shared_chain(table, rule->chain); shared && !mine) {
-    mine = entries_.shared.contains(
-        {*shared, normal_form(rule->text), is_leaf(rule->chain) ? std::string(rule->chain) : ""});
+    mine =
+        entries_.shared.contains({*shared, normal_form(rule->text),
+                                  name_of(*shared) == rule->chain ? "" : std::string(rule->chain)});
   }
   if (!mine) return;
   out_.push_back(cat(ipv6_ ? "ip6tables" : "iptables", " -t ", to_string(table), " -A ",

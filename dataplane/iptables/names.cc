@@ -15,6 +15,7 @@ constexpr std::string_view fixed_names[] = {
     "KUBE-PROXY-FIREWALL", "KUBE-PROXY-LOCALNET",    "KUBE-PROXY-CANARY", "KUBE-REJECT"};
 
 constexpr std::string_view tree_prefix = "KUBE-SERVICES-";
+constexpr std::string_view port_tree_prefix = "KUBE-NODEPORTS-";
 constexpr std::string_view hex_digits = "0123456789abcdef";
 
 // KUBE-XLB- is what kube-proxy before 1.24 called its KUBE-EXT- chains.
@@ -82,11 +83,22 @@ bool is_leaf(std::string_view chain) {
   return chain.starts_with(tree_prefix) && chain.size() == tree_prefix.size() + 2;
 }
 
+std::string port_chain_name(Protocol protocol, uint16_t port, int bits) {
+  std::string out = cat(port_tree_prefix, protocol_word(protocol), "-");
+  for (int at = 12; at >= bits; at -= 4) out += hex_digits[static_cast<size_t>(port >> at & 15)];
+  return out;
+}
+
+bool is_port_chain(std::string_view chain) { return chain.starts_with(port_tree_prefix); }
+
 int rank_of(std::string_view name) {
-  if (name.starts_with(tree_prefix)) return is_leaf(name) ? 2 : 1;
+  // The further from the root, the more digits.
+  if (name.starts_with(tree_prefix) || is_port_chain(name)) {
+    return std::min(3, static_cast<int>(name.size() - name.rfind('-')) - 1);
+  }
   constexpr std::pair<std::string_view, int> ranks[] = {
-      {"KUBE-FW-", 3},           {"KUBE-EXT-", 4},           {"KUBE-XLB-", 4},
-      {"KUBE-SVC-", 5},          {"KUBE-SVL-", 5},           {"KUBE-SEP-", 6},
+      {"KUBE-FW-", 4},           {"KUBE-EXT-", 5},           {"KUBE-XLB-", 5},
+      {"KUBE-SVC-", 6},          {"KUBE-SVL-", 6},           {"KUBE-SEP-", 7},
       {"KUBE-MARK-", last_rank}, {"KUBE-REJECT", last_rank}, {canary_name, last_rank}};
   for (const auto& [prefix, rank] : ranks) {
     if (name.starts_with(prefix)) return rank;
@@ -95,7 +107,7 @@ int rank_of(std::string_view name) {
 }
 
 bool is_our_chain(std::string_view name) {
-  return is_service_chain(name) || name.starts_with(tree_prefix) ||
+  return is_service_chain(name) || name.starts_with(tree_prefix) || is_port_chain(name) ||
          std::find(std::begin(fixed_names), std::end(fixed_names), name) != std::end(fixed_names);
 }
 

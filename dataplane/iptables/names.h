@@ -34,6 +34,12 @@ std::string branch_name(int low_bits);
 std::string leaf_name(int byte);
 bool is_leaf(std::string_view chain);
 
+// The tree below KUBE-NODEPORTS, by the hexadecimal digits of a port without the last `bits`:
+// "KUBE-NODEPORTS-tcp-7" leads to "KUBE-NODEPORTS-tcp-75", and that to the leaf
+// "KUBE-NODEPORTS-tcp-753", which has the ports 30000 (7530h) to 30015.
+std::string port_chain_name(Protocol protocol, uint16_t port, int bits);
+bool is_port_chain(std::string_view chain);
+
 // Whether a chain of this name is made and removed by us (or by kube-proxy, whom we replace).
 bool is_our_chain(std::string_view name);
 // One of ours that belongs to one Service port.
@@ -43,6 +49,6 @@ bool is_service_chain(std::string_view name);
 // 0 and last_rank have chains that lead to each other. The canary is among the last ones: as long
 // as it stands, all others are known for ours.
 int rank_of(std::string_view name);
-inline constexpr int last_rank = 7;
+inline constexpr int last_rank = 8;
 
 }  // namespace fairlead::dataplane::ipt

@@ -89,7 +89,7 @@ void Layout::PortChains::add_masquerade(Chain& chain, const Frontend& frontend) 
     chain.rules.push_back(cat(match, "-j KUBE-MARK-MASQ"));
   } else if (layout.pods_.size() > 1 || !layout.nodes_in_pods_.empty()) {
     chain.rules.push_back(cat(match, "-j KUBE-MARK-OUTSIDE"));
-  } else if (layout.pods_.size() == 1 && !layout.everyone_is_a_pod_) {
+  } else if (layout.pods_.size() == 1) {
     chain.rules.push_back(cat("! ", from(layout.pods_.front()), match, "-j KUBE-MARK-MASQ"));
   }
 }

@@ -56,8 +56,10 @@ std::vector<SharedRule> Layout::node_port_rules(const api::ObjectKey& key, const
   std::vector<SharedRule> out;
   const std::string label = port_label(key, rule);
   if (has_backends(rule, frontend)) {
-    out.push_back({Shared::node_ports, cat(port_match(rule.protocol, frontend.port, label), "-j ",
-                                           chain_name(ChainKind::external, label, rule.protocol))});
+    out.push_back({Shared::node_ports,
+                   cat(port_match(rule.protocol, frontend.port, label), "-j ",
+                       chain_name(ChainKind::external, label, rule.protocol)),
+                   style_.tree ? port_chain_name(rule.protocol, frontend.port, 4) : ""});
   }
   const bool localhost = !style_.ipv6 && node_.localhost_node_ports;
   if (localhost && lacks_backends(rule, frontend)) {
@@ -85,12 +87,13 @@ std::vector<SharedRule> Layout::address_rules(const api::ObjectKey& key, const P
                              : !internal           ? ChainKind::external
                              : frontend.local_only ? ChainKind::local
                                                    : ChainKind::cluster;
-      // What is about an address of the node stands before the rules that lead to NodePorts.
-      const bool in_tree = style_.tree && !is_served(ip);
-      out.push_back(
-          {Shared::nat_services,
-           cat(match(labelled(label, frontend)), "-j ", chain_name(kind, label, rule.protocol)),
-           in_tree ? leaf_name(ip.bytes[15]) : ""});
+      // What is about an address of the node stands before the rules that lead to NodePorts, and a
+      // packet that it does not take is not to meet those: another Service may have the same port.
+      const bool mine = is_served(ip);
+      out.push_back({Shared::nat_services,
+                     cat(match(labelled(label, frontend)), mine ? "-g " : "-j ",
+                         chain_name(kind, label, rule.protocol)),
+                     style_.tree && !mine ? leaf_name(ip.bytes[15]) : ""});
     } else if (is_served(ip)) {
       // It has no endpoint, and the NodePort behind it is another Service's.
       out.push_back({Shared::nat_services, cat(match(labelled(label, frontend)), "-j RETURN")});

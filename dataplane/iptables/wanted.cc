@@ -60,6 +60,17 @@ std::vector<SharedRule> Wanted::rules_of(const ServiceTable& table,
   return layout_.shared_rules(owner, *entry, frontend);
 }
 
+// Whether some Service wants a NodePort of these.
+bool Wanted::has_ports(const PortRange& range) const {
+  const Ip any = layout_.ipv6() ? Ip{} : Ip::v4(0);
+  auto claim = claims_.lower_bound({any, range.first, 0});
+  for (; claim != claims_.end() && claim->first.ip == any && claim->first.port <= range.last();
+       ++claim) {
+    if (claim->first.protocol == static_cast<uint8_t>(range.protocol)) return true;
+  }
+  return false;
+}
+
 std::vector<Cidr> Wanted::cluster_prefixes() const {
   if (stray_cluster_ips_.empty()) return {};
   return {common_prefix(*stray_cluster_ips_.begin(), *stray_cluster_ips_.rbegin())};
@@ -108,6 +119,27 @@ std::vector<T> without(const std::vector<T>& these, const std::vector<T>& those)
 
 }  // namespace
 
+// Chains of the tree of NodePorts come and go with the first and the last port that needs them.
+void Wanted::change_ports(const std::map<PortRange, bool>& before, std::set<std::string>& gone,
+                          RestoreInput& input) const {
+  for (const auto& [range, had] : before) {
+    if (had && !has_ports(range)) gone.insert(Layout::chain_of(range));
+  }
+  for (const auto& [range, had] : before) {
+    const bool has = has_ports(range);
+    if (had == has) continue;
+    const std::string chain = Layout::chain_of(range);
+    const SharedRule way = Layout::way_to(range);
+    if (has) {
+      input.write({Table::nat, chain, {}});
+      input.prepend(way.table(), way.chain_name(), way.rule);
+    } else {
+      input.remove(Table::nat, chain);
+      if (!gone.contains(way.leaf)) input.erase(way.table(), way.chain_name(), way.rule);
+    }
+  }
+}
+
 RestoreInput Wanted::change(const ServiceTable& before, const ServiceTable& after,
                             const std::set<api::ObjectKey>& keys) {
   RestoreInput input;
@@ -128,18 +160,25 @@ RestoreInput Wanted::change(const ServiceTable& before, const ServiceTable& afte
     }
     change_chains(old_chains, next_chains, input);
   }
+  std::map<PortRange, bool> ports;  // and whether somebody had some of them
   for (const auto* list : {&claims, &unclaims}) {
-    for (const auto& [key, one] : *list) touched.try_emplace(one, rules_of(before, one));
+    for (const auto& [key, one] : *list) {
+      touched.try_emplace(one, rules_of(before, one));
+      for (const PortRange& range : layout_.port_ranges(one))
+        ports.emplace(range, has_ports(range));
+    }
   }
   for (const auto& [key, one] : unclaims) unclaim(key, one);
   for (const auto& [key, one] : claims) claim(key, one);
+  std::set<std::string> gone;  // with all their rules
+  change_ports(ports, gone, input);
   for (const auto& [frontend, old] : touched) {
     const std::vector<SharedRule> next = rules_of(after, frontend);
     for (const SharedRule& one : without(next, old)) {
       input.prepend(one.table(), one.chain_name(), one.rule);
     }
     for (const SharedRule& one : without(old, next)) {
-      input.erase(one.table(), one.chain_name(), one.rule);
+      if (!gone.contains(one.leaf)) input.erase(one.table(), one.chain_name(), one.rule);
     }
   }
   const std::vector<SharedRule> next_guards = guards();

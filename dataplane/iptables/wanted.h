@@ -51,6 +51,9 @@ class Wanted {
   std::vector<SharedRule> rules_of(const ServiceTable& table, const FrontendKey& frontend) const;
   std::vector<SharedRule> guards() const;
   std::vector<Cidr> cluster_prefixes() const;
+  bool has_ports(const PortRange& range) const;
+  void change_ports(const std::map<PortRange, bool>& before, std::set<std::string>& gone,
+                    RestoreInput& input) const;
   void claim(const api::ObjectKey& key, const FrontendKey& frontend);
   void unclaim(const api::ObjectKey& key, const FrontendKey& frontend);
 

@@ -76,12 +76,14 @@ std::string ebpf_maps(const ServiceTable& table) {
   return ebpf::dump_maps(maps, [&](uint32_t id) { return services.name_of(id); });
 }
 
-std::string iptables_rules(const ServiceTable& table) {
+std::string iptables_rules(const ServiceTable& table, bool large) {
   MemoryLogSink sink;
   Registry registry;
   net::EventLoop loop;
+  IptablesOptions options;
+  if (large) options.brief_above = options.tree_above = 0;
   const auto driver =
-      make_iptables_driver({}, loop, Log(sink), registry, std::make_unique<FakeIptables>());
+      make_iptables_driver(options, loop, Log(sink), registry, std::make_unique<FakeIptables>());
   const ApplyReport report = driver->apply(table, {}, true);
   return report.ok() ? driver->dump() : cat("error: ", join(report.errors, "; "), "\n");
 }
@@ -122,16 +124,19 @@ TEST_P(Golden, TableRowsAndFlowsAreAsWritten) {
   ASSERT_TRUE(file) << file.error().message;
   const auto table = compile_file(*file);
   ASSERT_TRUE(table) << table.error().message;
-  const std::pair<std::string_view, std::string> parts[] = {
+  std::vector<std::pair<std::string_view, std::string>> parts = {
       {"table", to_text(*table)},
       {"nftables", kernel_rows(*table)},
-      {"iptables", iptables_rules(*table)},
+      {"iptables", iptables_rules(*table, false)},
       {"ipvs", ipvs_state(*table)},
       {"userspace", userspace_state(*table)},
       {"ebpf", ebpf_maps(*table)},
       {"flows", flow_table(*table, file->section("flows"))},
   };
   ASSERT_TRUE(file->has("flows"));
+  // In the style of large clusters, where the file asks for it.
+  constexpr std::string_view large = "iptables of a large cluster";
+  if (!file->section(large).empty()) parts.emplace_back(large, iptables_rules(*table, true));
   if (updating_golden_files()) {
     for (const auto& [name, text] : parts) {
       if (file->has(name)) file->set_section(name, text);

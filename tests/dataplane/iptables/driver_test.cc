@@ -1,6 +1,7 @@
 // The iptables driver over the fake kernel and over both real variants: the same cases run on all.
 #include "dataplane/iptables/driver.h"
 
+#include "dataplane/iptables/names.h"
 #include "tests/dataplane/driver_contract.h"
 #include "tests/dataplane/iptables/kernels.h"
 
@@ -243,6 +244,29 @@ TEST_P(IptablesDriverTest, ARefusedChangeIsHealedByAFullComparison) {
                 .counter("kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total", "")
                 .value(),
             1u);
+}
+
+// The kernel removes no chain that somebody's rule leads to.
+TEST_P(IptablesDriverTest, AChainThatOthersLeadToIsEmptied) {
+  const std::string chain =
+      ipt::chain_name(ipt::ChainKind::cluster, "default/s1:http", Protocol::tcp);
+  const auto driver = kernel_->make_driver();
+  const ServiceTable all = big_table(3, 2);
+  ServiceTable table = all;
+  apply(*driver, table, {}, true);
+  tamper(cat("*nat\n:MINE - [0:0]\n-A MINE -j ", chain, "\nCOMMIT\n"));
+  kernel().allow_refusals();
+  table.services.erase({"default", "s1"});
+  apply(*driver, table, {{"default", "s1"}}, false);
+  EXPECT_NE(saved().find(cat(":", chain, " ")), std::string::npos);
+  EXPECT_EQ(saved().find(cat("-A ", chain, " ")), std::string::npos);
+  // It stands in nobody's way.
+  table.services.erase({"default", "s2"});
+  kernel().take_counts();
+  apply(*driver, table, {{"default", "s2"}}, false);
+  EXPECT_EQ(kernel().take_counts().restores, 1u);
+  apply(*driver, all, {{"default", "s1"}, {"default", "s2"}}, false);
+  EXPECT_NE(saved().find(cat("-A ", chain, " ")), std::string::npos);
 }
 
 TEST_P(IptablesDriverTest, WhatIsRefusedTwiceIsReportedAndRetried) {

@@ -101,6 +101,123 @@ TEST(FaultsOnce, AHostWithoutIp6tablesServesIpv4) {
   EXPECT_NE(sink.text().find("no IPv6 rules on this host"), std::string::npos);
 }
 
+// One kernel in memory with one driver, whose canary is looked at often.
+class OneDriver : public testing::Test {
+ protected:
+  OneDriver() {
+    IptablesOptions options;
+    options.canary_interval = std::chrono::milliseconds(2);
+    auto runner = std::make_unique<FakeIptables>();
+    auto tracker = std::make_unique<net::FakeConntrack>();
+    kernel_ = runner.get();
+    conntrack_ = tracker.get();
+    driver_ = make_iptables_driver(options, loop_, Log(sink_), registry_, std::move(runner),
+                                   std::move(tracker));
+  }
+  template <class Done>
+  bool wait(Done done) {
+    for (int i = 0; i < 500 && !done(); ++i) loop_.run_once(std::chrono::milliseconds(5));
+    return done();
+  }
+  std::string saved(bool ipv6) {
+    std::string out;
+    EXPECT_TRUE(kernel_->save(ipv6, [&](std::string_view line) { append(out, cat(line, "\n")); }));
+    return out;
+  }
+
+  MemoryLogSink sink_;
+  Registry registry_;
+  net::EventLoop loop_;
+  FakeIptables* kernel_ = nullptr;
+  net::FakeConntrack* conntrack_ = nullptr;
+  std::unique_ptr<Driver> driver_;
+  const api::ObjectKey web_{"default", "web"};
+};
+
+constexpr std::string_view other_mark = "*nat\n-A KUBE-MARK-MASQ -j RETURN\nCOMMIT\n";
+
+TEST_F(OneDriver, IPv6ThatCouldNotBeReadOnceIsLookedAfterOnceItCan) {
+  kernel_->fail_call(2, IptablesFault::refused);
+  ASSERT_TRUE(driver_->apply(big_table(3, 2), {}, true).ok());
+  EXPECT_EQ(saved(true).find("KUBE-"), std::string::npos);
+  // A pass of verification finds it there.
+  const auto drifts = driver_->verify(true);
+  ASSERT_TRUE(drifts);
+  ASSERT_FALSE(drifts->empty());
+  EXPECT_NE(drifts->front().what.find("IPv6"), std::string::npos);
+  EXPECT_NE(saved(true).find("-A PREROUTING"), std::string::npos);
+  ASSERT_TRUE(kernel_->tamper(true, std::string(other_mark)));
+  EXPECT_EQ(driver_->verify(false)->size(), 1u);
+}
+
+TEST_F(OneDriver, IPv6ThatIsNeededAfterAllIsLookedAfter) {
+  kernel_->fail_call(2, IptablesFault::refused);
+  ASSERT_TRUE(driver_->apply(big_table(3, 2), {}, true).ok());
+  const ServiceTable table = every_kind_table();
+  ASSERT_TRUE(driver_->apply(table, {}, true).ok());
+  EXPECT_NE(saved(true).find("fd96::1/128"), std::string::npos);
+  ASSERT_TRUE(kernel_->tamper(true, std::string(other_mark)));
+  EXPECT_EQ(driver_->verify(false)->size(), 1u);
+  // A flush of IPv6 alone is seen, too.
+  ASSERT_TRUE(kernel_->tamper(true, "*nat\n-F KUBE-PROXY-CANARY\nCOMMIT\n"));
+  EXPECT_TRUE(wait([&] { return driver_->verify(false)->empty(); }));
+}
+
+TEST_F(OneDriver, IPv6ThatWorkedIsNotGivenUpWithItsLastService) {
+  ServiceTable table = every_kind_table();
+  ASSERT_TRUE(driver_->apply(table, {}, true).ok());
+  std::erase_if(table.services.at(web_).ports, [](const PortRule& rule) { return rule.ipv6; });
+  kernel_->fail_call(0, IptablesFault::refused);  // the change of IPv6
+  kernel_->fail_call(1, IptablesFault::killed);   // and reading it
+  const ApplyReport report = driver_->apply(table, {web_}, false);
+  EXPECT_FALSE(report.ok());
+  EXPECT_NE(saved(true).find("KUBE-SVC-"), std::string::npos);
+  EXPECT_TRUE(driver_->retry().ok());
+  EXPECT_EQ(saved(true).find("KUBE-SVC-"), std::string::npos);
+}
+
+// While the rules were away datagrams went untranslated, and would for as long as they come.
+TEST_F(OneDriver, DatagramFlowsOfTheTimeOfAFlushAreForgotten) {
+  const ServiceTable table = every_kind_table();
+  ASSERT_TRUE(driver_->apply(table, {}, true).ok());
+  const SocketAddress client{Ip::v4(0x0a010009), 4000}, dns{Ip::v4(0x0a600001), 53};
+  const TrackedFlow astray{Protocol::udp, client, dns, dns, client, 0};
+  for (const bool verified : {false, true}) {
+    conntrack_->add(astray);
+    kernel_->flush();
+    if (verified) {
+      EXPECT_FALSE(driver_->verify(true)->empty());
+    } else {
+      EXPECT_TRUE(wait([&] { return conntrack_->all().empty(); }));
+      EXPECT_TRUE(driver_->verify(false)->empty());
+    }
+    EXPECT_TRUE(conntrack_->all().empty());
+  }
+}
+
+TEST_F(OneDriver, WhatTheCanaryCannotRepairIsSaidAndTriedAgain) {
+  ASSERT_TRUE(driver_->apply(big_table(2, 2), {}, true).ok());
+  kernel_->flush();
+  kernel_->fail_call(0, IptablesFault::timeout);  // reads
+  kernel_->fail_call(2, IptablesFault::refused);
+  EXPECT_TRUE(wait([&] { return sink_.text().find("not repaired") != std::string::npos; }));
+  EXPECT_TRUE(wait([&] { return driver_->verify(false)->empty(); }));
+}
+
+TEST_F(OneDriver, LocalhostIsNotRoutedWithoutItsGuard) {
+  constexpr const char* sysctl = "net/ipv4/conf/all/route_localnet";
+  ServiceTable table = big_table(1, 1);
+  ASSERT_TRUE(driver_->apply(table, {}, true).ok());
+  EXPECT_EQ(kernel_->sysctl(sysctl), "1");
+  table.node.localhost_node_ports = false;
+  ASSERT_TRUE(driver_->apply(table, {}, false).ok());
+  EXPECT_EQ(kernel_->sysctl(sysctl), "0");
+  EXPECT_EQ(saved(false).find("KUBE-PROXY-LOCALNET"), std::string::npos);
+  table.node.localhost_node_ports = true;
+  ASSERT_TRUE(driver_->apply(table, {}, false).ok());
+  EXPECT_EQ(kernel_->sysctl(sysctl), "1");
+}
+
 TEST(FaultsOnce, AFullTableIsSentInPiecesWhereTheProgramNeedsThem) {
   MemoryLogSink sink;
   Registry registry;

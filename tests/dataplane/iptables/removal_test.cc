@@ -13,11 +13,16 @@ namespace {
 using ipt::Table;
 
 TEST(RankOf, WhatLeadsOnComesFirst) {
-  const std::vector<std::string> in_order = {"KUBE-SERVICES", "KUBE-SERVICES-5", "KUBE-SERVICES-a5",
-                                             "KUBE-FW-AAAA",  "KUBE-EXT-AAAA",   "KUBE-SVC-AAAA",
-                                             "KUBE-SEP-AAAA", "KUBE-MARK-MASQ"};
-  for (size_t i = 1; i < in_order.size(); ++i) {
-    EXPECT_LT(ipt::rank_of(in_order[i - 1]), ipt::rank_of(in_order[i])) << in_order[i];
+  const std::vector<std::string> ways[] = {
+      {"KUBE-SERVICES", "KUBE-SERVICES-5", "KUBE-SERVICES-a5", "KUBE-FW-AAAA", "KUBE-EXT-AAAA",
+       "KUBE-SVC-AAAA", "KUBE-SEP-AAAA", "KUBE-MARK-MASQ"},
+      {"KUBE-NODEPORTS", "KUBE-NODEPORTS-sctp-7", "KUBE-NODEPORTS-sctp-75",
+       "KUBE-NODEPORTS-sctp-753", "KUBE-EXT-AAAA"},
+  };
+  for (const auto& way : ways) {
+    for (size_t i = 1; i < way.size(); ++i) {
+      EXPECT_LT(ipt::rank_of(way[i - 1]), ipt::rank_of(way[i])) << way[i];
+    }
   }
   for (const char* first : {"KUBE-NODEPORTS", "KUBE-CLUSTER-IPS", "KUBE-POSTROUTING"}) {
     EXPECT_EQ(ipt::rank_of(first), 0) << first;

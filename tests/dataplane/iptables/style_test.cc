@@ -163,8 +163,49 @@ TEST(Tree, RulesStandWhereTheAddressLeads) {
     }
   }
   EXPECT_EQ(out,
-            "KUBE-NODEPORTS -p tcp\nKUBE-SERVICES-a5 -d 10.96.0.165/32 -p tcp\n"
+            "KUBE-NODEPORTS-tcp-758 -p tcp\nKUBE-SERVICES-a5 -d 10.96.0.165/32 -p tcp\n"
             "KUBE-SERVICES -d 192.168.0.1/32 -p tcp\nKUBE-SERVICES-07 -d 203.0.113.7/32 -p tcp\n");
+}
+
+TEST(PortTree, EachPortHasOneWayOfThreeChains) {
+  const struct {
+    uint16_t port;
+    Protocol protocol;
+    const char* ways;
+  } cases[] = {
+      {30080, Protocol::tcp,
+       "KUBE-NODEPORTS-tcp-75 -p tcp -m tcp --dport 30080:30095 -j KUBE-NODEPORTS-tcp-758\n"
+       "KUBE-NODEPORTS-tcp-7 -p tcp -m tcp --dport 29952:30207 -j KUBE-NODEPORTS-tcp-75\n"
+       "KUBE-NODEPORTS -p tcp -m tcp --dport 28672:32767 -j KUBE-NODEPORTS-tcp-7\n"},
+      {1, Protocol::udp,
+       "KUBE-NODEPORTS-udp-00 -p udp -m udp --dport 0:15 -j KUBE-NODEPORTS-udp-000\n"
+       "KUBE-NODEPORTS-udp-0 -p udp -m udp --dport 0:255 -j KUBE-NODEPORTS-udp-00\n"
+       "KUBE-NODEPORTS -p udp -m udp --dport 0:4095 -j KUBE-NODEPORTS-udp-0\n"},
+      {65535, Protocol::sctp,
+       "KUBE-NODEPORTS-sctp-ff -p sctp -m sctp --dport 65520:65535 -j KUBE-NODEPORTS-sctp-fff\n"
+       "KUBE-NODEPORTS-sctp-f -p sctp -m sctp --dport 65280:65535 -j KUBE-NODEPORTS-sctp-ff\n"
+       "KUBE-NODEPORTS -p sctp -m sctp --dport 61440:65535 -j KUBE-NODEPORTS-sctp-f\n"},
+  };
+  const Layout layout(plain_node, tree), plain(plain_node, {});
+  for (const auto& one : cases) {
+    const ipt::FrontendKey key{Ip::v4(0), one.port, static_cast<uint8_t>(one.protocol)};
+    std::string ways;
+    for (const ipt::PortRange& range : layout.port_ranges(key)) {
+      EXPECT_TRUE(range.first <= one.port && one.port <= range.last());
+      EXPECT_TRUE(ipt::is_our_chain(Layout::chain_of(range)));
+      EXPECT_LE(Layout::chain_of(range).size(), 28u) << "XT_EXTENSION_MAXNAMELEN";
+      const ipt::SharedRule way = Layout::way_to(range);
+      append(ways, cat(way.chain_name(), " ", way.rule, "\n"));
+    }
+    EXPECT_EQ(ways, one.ways);
+    EXPECT_TRUE(plain.port_ranges(key).empty());
+  }
+  // What is no NodePort: a ClusterIP, all of its ports, a health check.
+  for (const ipt::FrontendKey& key : {ipt::FrontendKey{Ip::v4(0x0a600001), 80, 6},
+                                      {Ip::v4(0x0a600001), 0, 0},
+                                      {Ip::v4(0), 32100, 0}}) {
+    EXPECT_TRUE(layout.port_ranges(key).empty());
+  }
 }
 
 // In memory, with limits that small tables reach.

@@ -27,7 +27,8 @@ TEST(ChainNames, AreThoseOfKubeProxy) {
 }
 
 TEST(ChainNames, OfOthersAreNotOurs) {
-  for (const char* name : {"KUBE-SERVICES", "KUBE-SVC-A", "KUBE-XLB-A", "KUBE-PROXY-CANARY"}) {
+  for (const char* name : {"KUBE-SERVICES", "KUBE-SVC-A", "KUBE-XLB-A", "KUBE-PROXY-CANARY",
+                           "KUBE-SERVICES-a5", "KUBE-NODEPORTS-tcp-753"}) {
     EXPECT_TRUE(is_our_chain(name)) << name;
   }
   for (const char* name : {"KUBE-FIREWALL", "KUBE-KUBELET-CANARY", "KUBE-MARK-DROP", "INPUT",
