@@ -1,6 +1,8 @@
 // What only a kernel in memory can show: failures in a row, and connections that last.
 #include <gtest/gtest.h>
 
+#include "net/netlink.h"
+#include "net/netns.h"
 #include "tests/dataplane/ipvs/kernel.h"
 
 namespace fairlead::dataplane {
@@ -229,6 +231,26 @@ TEST(IpvsCleanup, TouchesNothingWhereIpvsWasNeverUsed) {
   EXPECT_EQ(kernel.fakes().host->sysctls().size(), 0u);
   EXPECT_EQ(kernel.fakes().table->timeouts(), (Timeouts{900, 120, 300}));
   EXPECT_FALSE(kernel.fakes().table->opened()) << "the kernel would load its module";
+}
+
+// On whatever kernel this is, also one without IPVS.
+TEST(IpvsCleanup, ChangesNothingOfARealNodeWhereIpvsWasNeverUsed) {
+  SKIP_WITHOUT_NAMESPACES();
+  const FreshNetns fresh;
+  ASSERT_TRUE(net::write_sysctl("net/ipv4/ip_forward", "0"));
+  net::EventLoop loop;
+  MemoryLogSink sink;
+  Registry registry;
+  auto netlink = *net::Netlink::open();
+  const auto links = *netlink.links();
+  const auto driver = make_ipvs_driver({.strict_arp = true}, loop, Log(sink), registry);
+  for (int i = 0; i < 2; ++i) {
+    const auto cleaned = driver->cleanup();
+    EXPECT_TRUE(cleaned) << cleaned.error().message;
+  }
+  EXPECT_EQ(*net::read_sysctl("net/ipv4/ip_forward"), "0");
+  EXPECT_EQ(*net::read_sysctl("net/ipv4/conf/all/arp_ignore"), "0");
+  EXPECT_EQ(*netlink.links(), links);
 }
 
 TEST(IpvsCleanup, RemovesAnInterfaceThatAKilledRunHadJustMade) {
