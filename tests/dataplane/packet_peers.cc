@@ -74,6 +74,24 @@ bool connect_to(const net::Fd& fd, const SocketAddress& to) {
   return ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) == 0;
 }
 
+// From the address that was dialled, which need not be the first one of this place.
+void answer_datagram(int fd, const std::string& name) {
+  char buffer[256], control[64];
+  sockaddr_in6 peer{};
+  iovec data{buffer, sizeof buffer};
+  msghdr message{&peer, sizeof peer, &data, 1, control, sizeof control, 0};
+  if (::recvmsg(fd, &message, 0) < 0) return;
+  std::string text = cat(name, " ", peer_text(peer));
+  data = {text.data(), text.size()};
+  if (cmsghdr* head = CMSG_FIRSTHDR(&message); head != nullptr) {
+    in6_pktinfo info;
+    std::memcpy(&info, CMSG_DATA(head), sizeof info);
+    info.ipi6_ifindex = 0;  // the route says which link
+    std::memcpy(CMSG_DATA(head), &info, sizeof info);
+  }
+  ::sendmsg(fd, &message, 0);
+}
+
 }  // namespace
 
 Responder::Responder(std::string name, uint16_t port)
@@ -84,6 +102,8 @@ Responder::Responder(std::string name, uint16_t port)
       stop_(::eventfd(0, EFD_CLOEXEC)) {
   bind_to(tcp_, {Ip{}, port});
   bind_to(udp_, {Ip{}, port});
+  const int on = 1;
+  CHECK(::setsockopt(udp_.get(), IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on) == 0);
   CHECK(::listen(tcp_.get(), 128) == 0);
   if (sctp_) {
     bind_to(sctp_, {Ip{}, port});
@@ -128,11 +148,7 @@ void Responder::serve() {
       ::send(talk.get(), text.data(), text.size(), MSG_NOSIGNAL);
       talks.push_back(std::move(talk));
     }
-    if (ready[1].revents != 0) {
-      ::recvfrom(udp_.get(), buffer, sizeof buffer, 0, reinterpret_cast<sockaddr*>(&peer), &length);
-      const std::string text = cat(name_, " ", peer_text(peer));
-      ::sendto(udp_.get(), text.data(), text.size(), 0, reinterpret_cast<sockaddr*>(&peer), length);
-    }
+    if (ready[1].revents != 0) answer_datagram(udp_.get(), name_);
   }
 }
 
