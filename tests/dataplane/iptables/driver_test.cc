@@ -59,6 +59,8 @@ INSTANTIATE_TEST_SUITE_P(Large, DriverContract,
                                          large_case<KernelKind::legacy>("Legacy", 1)),
                          contract_name);
 INSTANTIATE_TEST_SUITE_P(Kernels, DriverFaults, testing::Values(on_fake), contract_name);
+INSTANTIATE_TEST_SUITE_P(Large, DriverFaults,
+                         testing::Values(large_case<KernelKind::fake>("Fake", 6)), contract_name);
 
 // What is this mode's alone.
 class IptablesDriverTest : public DriverContract {

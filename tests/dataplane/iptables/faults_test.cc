@@ -7,18 +7,25 @@
 namespace fairlead::dataplane {
 namespace {
 
-class Faults : public testing::TestWithParam<IptablesFault> {
+// Of a kind, in a style.
+class Faults : public testing::TestWithParam<std::tuple<IptablesFault, bool>> {
  protected:
+  static IptablesFault fault() { return std::get<0>(GetParam()); }
+  static IptablesOptions options() {
+    IptablesOptions out;
+    if (std::get<1>(GetParam())) out.brief_above = out.tree_above = 0;
+    return out;
+  }
   std::unique_ptr<Driver> make_driver() {
-    return make_iptables_driver({}, loop_, Log(sink_), registry_,
+    return make_iptables_driver(options(), loop_, Log(sink_), registry_,
                                 std::make_unique<BorrowedIptables>(kernel_, counts_));
   }
   static std::string expected(const ServiceTable& table) {
     MemoryLogSink sink;
     Registry registry;
     net::EventLoop loop;
-    const auto driver =
-        make_iptables_driver({}, loop, Log(sink), registry, std::make_unique<FakeIptables>());
+    const auto driver = make_iptables_driver(options(), loop, Log(sink), registry,
+                                             std::make_unique<FakeIptables>());
     EXPECT_TRUE(driver->apply(table, {}, true).ok());
     return driver->dump();
   }
@@ -30,17 +37,19 @@ class Faults : public testing::TestWithParam<IptablesFault> {
   BorrowedIptables::Counts counts_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Kinds, Faults,
-                         testing::Values(IptablesFault::refused, IptablesFault::half,
-                                         IptablesFault::killed, IptablesFault::killed_after,
-                                         IptablesFault::timeout));
+INSTANTIATE_TEST_SUITE_P(
+    Kinds, Faults,
+    testing::Combine(testing::Values(IptablesFault::refused, IptablesFault::half,
+                                     IptablesFault::killed, IptablesFault::killed_after,
+                                     IptablesFault::timeout),
+                     testing::Bool()));
 
 // The steps of one life; call number `call` of all of them fails.
 TEST_P(Faults, EveryChildMayFailOnce) {
   for (size_t call = 0; call < 40; ++call) {
     kernel_ = FakeIptables();
     sink_ = MemoryLogSink();
-    kernel_.fail_call(call, GetParam());
+    kernel_.fail_call(call, fault());
     RandomCluster cluster(11);
     ServiceTable table;
     table.node = random_node();
@@ -66,7 +75,7 @@ TEST_P(Faults, EveryChildMayFailOnce) {
     const bool happened = kernel_.calls() > call;
     told |= sink_.text().find("reason=") != std::string::npos;
     // The second table may not be there to fail; half a save is a failed save.
-    if (happened && GetParam() != IptablesFault::half) {
+    if (happened && fault() != IptablesFault::half) {
       EXPECT_TRUE(told) << "call " << call << " failed in silence\n" << sink_.text();
     }
   }
@@ -78,7 +87,7 @@ TEST_P(Faults, WhatFailsWhileVerifyingIsAnError) {
   const ServiceTable table = compile(*big_cluster(builder, 3, 2).snapshot, random_node());
   ASSERT_TRUE(driver->apply(table, {}, true).ok());
   kernel_.flush();
-  kernel_.fail_call(1, GetParam());  // the first repair
+  kernel_.fail_call(1, fault());  // the first repair
   const auto drifts = driver->verify(true);
   if (!drifts) {
     EXPECT_NE(drifts.error().message.find("iptables: IPv4: "), std::string::npos);
