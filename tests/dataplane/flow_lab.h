@@ -124,8 +124,14 @@ class FlowLab {
       shell("sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0");
       shell("ip route add default via 10.9.0.2 && ip -6 route add default via fd00:9::2");
     });
-    lab_.in("local", [&] { local_ = std::make_unique<Responder>("local", 8080); });
-    lab_.in("remote", [&] { remote_ = std::make_unique<Responder>("remote", 8080); });
+    const auto respond = [&](const std::string& name, std::string_view v4, std::string_view v6) {
+      std::unique_ptr<Responder> out;
+      const std::vector<Ip> addresses = {*Ip::parse(v4), *Ip::parse(v6)};
+      lab_.in(name, [&] { out = std::make_unique<Responder>(name, 8080, addresses); });
+      return out;
+    };
+    local_ = respond("local", "10.2.0.2", "fd00:2::2");
+    remote_ = respond("remote", "10.3.0.2", "fd00:3::2");
   }
 
   NetnsLab& net() { return lab_; }
@@ -176,7 +182,9 @@ class FlowLab {
 
   static std::string seen(const Ip& source, const SocketAddress& to, Protocol protocol,
                           bool expect_answer) {
-    const std::string answer = ask(source, to, protocol, expect_answer ? 3000 : 200);
+    // As long as what begins a connection is sent twice: by TCP after 1 s, by SCTP after 3.
+    const int patience_ms = protocol == Protocol::sctp ? 8000 : 3000;
+    const std::string answer = ask(source, to, protocol, expect_answer ? patience_ms : 200);
     const size_t space = answer.find(' ');
     if (answer == flow_lab::refused_locally) return expect_answer ? "refused" : "timeout";
     if (space == answer.npos || answer.starts_with("error")) return answer;

@@ -94,20 +94,22 @@ void answer_datagram(int fd, const std::string& name) {
 
 }  // namespace
 
-Responder::Responder(std::string name, uint16_t port)
+Responder::Responder(std::string name, uint16_t port, const std::vector<Ip>& sctp)
     : name_(std::move(name)),
       tcp_(make_socket(SOCK_STREAM)),
       udp_(make_socket(SOCK_DGRAM)),
-      sctp_(make_socket(SOCK_STREAM, IPPROTO_SCTP)),
       stop_(::eventfd(0, EFD_CLOEXEC)) {
   bind_to(tcp_, {Ip{}, port});
   bind_to(udp_, {Ip{}, port});
   const int on = 1;
   CHECK(::setsockopt(udp_.get(), IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on) == 0);
   CHECK(::listen(tcp_.get(), 128) == 0);
-  if (sctp_) {
-    bind_to(sctp_, {Ip{}, port});
-    CHECK(::listen(sctp_.get(), 128) == 0);
+  for (const Ip& ip : sctp) {
+    net::Fd fd = make_socket(SOCK_STREAM, IPPROTO_SCTP);
+    if (!fd) break;
+    bind_to(fd, {ip, port});
+    CHECK(::listen(fd.get(), 128) == 0);
+    sctp_.push_back(std::move(fd));
   }
   thread_ = std::thread([this] { serve(); });
 }
@@ -120,10 +122,9 @@ Responder::~Responder() {
 void Responder::serve() {
   std::vector<net::Fd> talks;
   for (;;) {
-    std::vector<pollfd> ready{{stop_.get(), POLLIN, 0},
-                              {udp_.get(), POLLIN, 0},
-                              {tcp_.get(), POLLIN, 0},
-                              {sctp_.get(), POLLIN, 0}};  // -1 is never ready
+    std::vector<pollfd> ready{
+        {stop_.get(), POLLIN, 0}, {udp_.get(), POLLIN, 0}, {tcp_.get(), POLLIN, 0}};
+    for (const net::Fd& one : sctp_) ready.push_back({one.get(), POLLIN, 0});
     const size_t first_talk = ready.size();
     for (const net::Fd& talk : talks) ready.push_back({talk.get(), POLLIN, 0});
     if (::poll(ready.data(), ready.size(), -1) < 0) continue;
@@ -140,7 +141,7 @@ void Responder::serve() {
     }
     sockaddr_in6 peer{};
     socklen_t length = sizeof peer;
-    for (const size_t i : {2, 3}) {
+    for (size_t i = 2; i < first_talk; ++i) {
       if (ready[i].revents == 0) continue;
       net::Fd talk(
           ::accept4(ready[i].fd, reinterpret_cast<sockaddr*>(&peer), &length, SOCK_CLOEXEC));

@@ -5,18 +5,20 @@
 #include <atomic>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "base/ip.h"
 #include "net/fd.h"
 
 namespace fairlead::dataplane {
 
-// Answers on one port, TCP, UDP and where the kernel has it SCTP, IPv4 and IPv6, in the namespace
-// of the thread that constructs it: "NAME SOURCE-ADDRESS". A connection then echoes until its end.
-// Has a thread of its own.
+// Answers on one port, TCP and UDP, IPv4 and IPv6, in the namespace of the thread that constructs
+// it: "NAME SOURCE-ADDRESS". A connection then echoes until its end. Has a thread of its own.
 class Responder {
  public:
-  Responder(std::string name, uint16_t port);
+  // `sctp`: addresses for SCTP, where the kernel has it. A server on all of them would name each to
+  // its clients, who would try them past every translation.
+  Responder(std::string name, uint16_t port, const std::vector<Ip>& sctp = {});
   ~Responder();
   Responder(const Responder&) = delete;
   Responder& operator=(const Responder&) = delete;
@@ -25,7 +27,8 @@ class Responder {
   void serve();
 
   const std::string name_;
-  net::Fd tcp_, udp_, sctp_, stop_;
+  net::Fd tcp_, udp_, stop_;
+  std::vector<net::Fd> sctp_;
   std::thread thread_;
 };
 
