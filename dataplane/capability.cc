@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/text.h"
+#include "dataplane/flow.h"
 #include "dataplane/maglev.h"
 
 namespace fairlead::dataplane {
@@ -93,7 +94,7 @@ bool fits_maglev(Mode mode, const PortRule& rule) {
 std::vector<std::string> lacking(Mode mode, const api::ObjectKey& key, const ServiceEntry& entry) {
   std::vector<std::string> out;
   for (const PortRule& rule : entry.ports) {
-    const std::string label = cat(key.to_string(), ":", rule.port_name);
+    const std::string label = port_label(key, rule.port_name);
     if (rule.protocol == Protocol::sctp) need(out, mode, sctp, label);
     if (rule.affinity_timeout_s != 0) need(out, mode, session_affinity, label);
     if (!rule.source_ranges.empty()) need(out, mode, source_ranges, label);

@@ -153,7 +153,7 @@ void explain_service_flow(FlowExplanation& out, const ServiceTable& table, const
                           std::optional<Mode> mode) {
   const NodeConfig& node = table.node;
   const SourceClass source = classify_source(node, query.source);
-  out.service = cat(result.service.to_string(), ":", result.port_name);
+  out.service = port_label(result.service, result.port_name);
   out.decisions.push_back({"frontend", to_text(result.frontend), cat("of ", out.service)});
   out.decisions.push_back(explain_source(node, query.source));
   out.decisions.push_back(explain_ranges(node, rule, result.frontend, query.source));

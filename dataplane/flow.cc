@@ -120,10 +120,13 @@ FlowResult resolve(const ServiceTable& table, const Ip& source, const Ip& destin
   return no_service(table, destination);
 }
 
+std::string port_label(const api::ObjectKey& service, std::string_view port_name) {
+  return port_name.empty() ? service.to_string() : cat(service.to_string(), ":", port_name);
+}
+
 std::string to_text(const FlowResult& result) {
   const bool nobody = result.service.name.empty();
-  const std::string name =
-      nobody ? "no such port" : cat(result.service.to_string(), ":", result.port_name);
+  const std::string name = nobody ? "no such port" : port_label(result.service, result.port_name);
   switch (result.outcome) {
     case FlowOutcome::pass:
       return "pass";

@@ -3,11 +3,15 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "dataplane/service_table.h"
 
 namespace fairlead::dataplane {
+
+// "default/web:http", or "default/web" for the port without a name.
+std::string port_label(const api::ObjectKey& service, std::string_view port_name);
 
 // Where a flow starts, as far as the traffic policies care.
 enum class SourceClass : uint8_t {

@@ -39,11 +39,6 @@ std::string_view prefix(ChainKind kind) { return service_prefixes[static_cast<si
 
 }  // namespace
 
-std::string port_label(const api::ObjectKey& service, const PortRule& rule) {
-  return rule.port_name.empty() ? service.to_string()
-                                : cat(service.to_string(), ":", rule.port_name);
-}
-
 std::string_view protocol_word(Protocol protocol) {
   switch (protocol) {
     case Protocol::tcp:

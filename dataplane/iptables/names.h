@@ -16,9 +16,6 @@ enum class ChainKind : uint8_t {
   firewall,  // KUBE-FW-: the same from the source ranges only
 };
 
-// "default/web:http", or "default/web" for the port without a name.
-std::string port_label(const api::ObjectKey& service, const PortRule& rule);
-
 std::string_view protocol_word(Protocol protocol);  // "tcp"
 
 // The prefix and base32(sha256(label + protocol))[:16].

@@ -217,7 +217,8 @@ std::vector<Chain> Layout::service_chains(const api::ObjectKey& key,
                                           const ServiceEntry& entry) const {
   std::vector<Chain> out;
   for (const PortRule& rule : entry.ports) {
-    if (rule.ipv6 == style_.ipv6) PortChains{*this, rule, port_label(key, rule), out}.add_all();
+    if (rule.ipv6 == style_.ipv6)
+      PortChains{*this, rule, port_label(key, rule.port_name), out}.add_all();
   }
   // By name; of two endpoints or ports of one name (validation refuses them) the first.
   std::stable_sort(out.begin(), out.end(),

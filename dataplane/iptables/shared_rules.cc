@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "dataplane/flow.h"
 #include "dataplane/iptables/layout.h"
 #include "dataplane/iptables/names.h"
 
@@ -54,7 +55,7 @@ std::vector<FrontendKey> Layout::frontends(const ServiceEntry& entry) const {
 std::vector<SharedRule> Layout::node_port_rules(const api::ObjectKey& key, const PortRule& rule,
                                                 const Frontend& frontend) const {
   std::vector<SharedRule> out;
-  const std::string label = port_label(key, rule);
+  const std::string label = port_label(key, rule.port_name);
   if (has_backends(rule, frontend)) {
     out.push_back({Shared::node_ports,
                    cat(port_match(rule.protocol, frontend.port, label), "-j ",
@@ -74,7 +75,7 @@ std::vector<SharedRule> Layout::node_port_rules(const api::ObjectKey& key, const
 std::vector<SharedRule> Layout::address_rules(const api::ObjectKey& key, const PortRule& rule,
                                               const Frontend& frontend, const Ip& ip) const {
   std::vector<SharedRule> out;
-  const std::string label = port_label(key, rule);
+  const std::string label = port_label(key, rule.port_name);
   const std::string address = cat("-d ", host(ip), " ");
   const auto match = [&](const std::string& remark) {
     return cat(address, port_match(rule.protocol, frontend.port, remark));

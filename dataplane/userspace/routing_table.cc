@@ -39,7 +39,7 @@ Rows rows_of(const NodeConfig& node, const api::ObjectKey& service, const Servic
   for (const PortRule& rule : entry.ports) {
     if (rule.protocol == Protocol::sctp) continue;
     const auto named =
-        std::make_shared<const NamedRule>(cat(service.to_string(), ":", rule.port_name, "/",
+        std::make_shared<const NamedRule>(cat(port_label(service, rule.port_name), "/",
                                               to_string(rule.protocol), rule.ipv6 ? "6" : "4"),
                                           rule);
     for (const Frontend& frontend : rule.frontends) {

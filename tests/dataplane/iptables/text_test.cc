@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "base/text.h"
+#include "dataplane/flow.h"
 #include "dataplane/iptables/layout.h"
 #include "dataplane/iptables/names.h"
 #include "dataplane/iptables/restore_input.h"
@@ -11,17 +12,14 @@ namespace fairlead::dataplane::ipt {
 namespace {
 
 TEST(ChainNames, AreThoseOfKubeProxy) {
-  PortRule rule;
-  rule.port_name = "p80";
-  EXPECT_EQ(port_label({"ns1", "svc1"}, rule), "ns1/svc1:p80");
+  EXPECT_EQ(port_label({"ns1", "svc1"}, "p80"), "ns1/svc1:p80");
   EXPECT_EQ(chain_name(ChainKind::cluster, "ns1/svc1:p80", Protocol::tcp),
             "KUBE-SVC-XPGD46QRK7WJZT7O");
   EXPECT_EQ(chain_name(ChainKind::external, "ns1/svc1:p80", Protocol::tcp),
             "KUBE-EXT-XPGD46QRK7WJZT7O");
   EXPECT_EQ(endpoint_chain_name("ns1/svc1:p80", Protocol::tcp, "10.180.0.1:80"),
             "KUBE-SEP-SXIVWICOYRO3J4NJ");
-  rule.port_name = "";
-  EXPECT_EQ(port_label({"ns1", "svc1"}, rule), "ns1/svc1");
+  EXPECT_EQ(port_label({"ns1", "svc1"}, ""), "ns1/svc1");
   EXPECT_NE(chain_name(ChainKind::cluster, "ns1/svc1", Protocol::tcp),
             chain_name(ChainKind::cluster, "ns1/svc1", Protocol::udp));
 }
