@@ -92,7 +92,8 @@ class PolicyMatrix : public testing::Test {
               got.merge(plain({FlowLab::seen(from, to, protocol, answer)}, name == "node"));
             }
           });
-          EXPECT_EQ(got, want) << from.to_string() << " -> " << to.to_string();
+          EXPECT_EQ(got, want) << from.to_string() << " -> " << to.to_string() << "/"
+                               << to_string(protocol);
         }
       }
     }

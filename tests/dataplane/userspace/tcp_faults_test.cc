@@ -2,6 +2,7 @@
 // descriptors that run out.
 #include <sys/resource.h>
 
+#include "tests/dataplane/userspace/sanitizer.h"
 #include "tests/dataplane/userspace/tcp_lab.h"
 
 namespace fairlead::dataplane::userspace {
@@ -205,6 +206,7 @@ class FewFiles {
 };
 
 TEST_F(TcpForwarding, WithoutFileDescriptorsClientsWaitOrAreReset) {
+  NEEDS_NO_FILES();
   struct Case {
     const char* name;
     size_t files;

@@ -10,6 +10,7 @@
 #include "tests/dataplane/flow_lab.h"
 #include "tests/dataplane/udp_talk.h"
 #include "tests/dataplane/userspace/loopback_peers.h"
+#include "tests/dataplane/userspace/sanitizer.h"
 
 namespace fairlead::dataplane {
 namespace {
@@ -205,6 +206,7 @@ TEST_F(UserspaceUdp, DatagramsOfEverySizeGoBothWays) {
 }
 
 TEST_F(UserspaceUdp, WithoutFileDescriptorsDatagramsAreLostAndTheNextFlowIsServed) {
+  NEEDS_NO_FILES();
   start(table_);
   lab_->net().in("pod", [&] {
     UdpTalk a(at("10.96.0.1", 80)), b(at("10.96.0.1", 80));
