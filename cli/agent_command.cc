@@ -17,7 +17,7 @@ int run(const Flags<agent::AgentConfig>& flags) {
   if (auto started = agent.start(); !started) {
     return report_failure("agent", started.error().message);
   }
-  signals.watch(agent.loop(), [&] { agent.stop(); });
+  const net::Watch stopping = signals.watch(agent.loop(), [&] { agent.stop(); });
   agent.run();
   log.info("stopping; kernel state stays for the next start");
   return 0;

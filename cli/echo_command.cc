@@ -101,7 +101,7 @@ int run(const Flags<EchoFlags>& flags) {
     if (!echo) return report_failure("echo", echo.error().message);
     udp.push_back(std::move(*echo));
   }
-  signals.watch(loop, [&] { loop.stop(); });
+  const net::Watch stopping = signals.watch(loop, [&] { loop.stop(); });
   loop.run();
   return 0;
 }

@@ -19,8 +19,8 @@ StopSignals::StopSignals() {
   CHECK(fd_);
 }
 
-void StopSignals::watch(net::EventLoop& loop, std::function<void()> stop) {
-  watch_ = loop.watch(fd_.get(), EPOLLIN, [this, stop = std::move(stop)](uint32_t) {
+net::Watch StopSignals::watch(net::EventLoop& loop, std::function<void()> stop) {
+  return loop.watch(fd_.get(), EPOLLIN, [this, stop = std::move(stop)](uint32_t) {
     signalfd_siginfo info;
     [[maybe_unused]] const ssize_t got = ::read(fd_.get(), &info, sizeof info);
     stop();

@@ -12,13 +12,13 @@ namespace fairlead::cli {
 class StopSignals {
  public:
   StopSignals();
-  // `stop` runs on the loop at the first of them.
-  void watch(net::EventLoop& loop, std::function<void()> stop);
+  // `stop` runs on the loop at the first of them, as long as the watch is held, which must end
+  // before both the loop and this.
+  [[nodiscard]] net::Watch watch(net::EventLoop& loop, std::function<void()> stop);
   void wait();  // blocks until one comes; for programs without a loop
 
  private:
   net::Fd fd_;
-  net::Watch watch_;
 };
 
 }  // namespace fairlead::cli

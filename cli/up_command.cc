@@ -96,7 +96,7 @@ int run(const Flags<ServerFlags>& server_flags, const Flags<agent::AgentConfig>&
     return report_failure("up", started.error().message);
   }
   log.info("control plane and agent are up", {{"kubeconfig", read->admin_kubeconfig}});
-  signals.watch(agent.loop(), [&] { agent.stop(); });
+  const net::Watch stopping = signals.watch(agent.loop(), [&] { agent.stop(); });
   agent.run();
   return 0;
 }
