@@ -88,6 +88,32 @@ class Moments : public testing::Test {
     });
   }
 
+  struct Killed {};
+
+  // A run that applies this table and is killed after so many writes, if it makes so many: nothing
+  // is nobody's then, and the next run ends as it should. Whether it was killed.
+  bool killed_and_made_up_for(Driver& driver, const ServiceTable& table, size_t writes) {
+    rules(" inet ");
+    kernel_.watch([&](const std::string& write) {
+      (void)rules(write);
+      if (writes-- != 0) return;  // looked at when the run was killed there
+      check(write);
+      throw Killed();
+    });
+    bool killed = false;
+    try {
+      EXPECT_TRUE(driver.apply(table, {}, true).ok());
+    } catch (const Killed&) {
+      killed = true;
+    }
+    kernel_.watch({});
+    const auto next = make_driver();
+    EXPECT_TRUE(next->start());
+    EXPECT_TRUE(next->apply(table, {}, true).ok());
+    EXPECT_EQ(next->dump(), expected(table));
+    return killed;
+  }
+
   // Some connections begin and some end.
   void traffic(std::mt19937& random, bool may_begin) {
     for (auto& [key, service] : services()) {
@@ -176,8 +202,6 @@ TEST_F(Moments, RandomFailuresUnderTraffic) {
   }
 }
 
-struct Killed {};
-
 // From one table to another, and killed after each of the writes on the way: what the next run
 // makes of it is what it should be, with nothing left over.
 TEST_F(Moments, ARunThatIsKilledAtAnyWriteIsMadeUpForByTheNext) {
@@ -197,25 +221,7 @@ TEST_F(Moments, ARunThatIsKilledAtAnyWriteIsMadeUpForByTheNext) {
       ASSERT_TRUE(make_driver()->cleanup());
       auto driver = make_driver();
       ASSERT_TRUE(driver->apply(from, {}, true).ok());
-      rules(" inet ");
-      size_t left = writes;
-      kernel_.watch([&](const std::string& write) {
-        (void)rules(write);
-        if (left-- != 0) return;  // looked at when the run was killed there
-        check(write);
-        throw Killed();
-      });
-      bool killed = false;
-      try {
-        EXPECT_TRUE(driver->apply(to, {}, true).ok());
-      } catch (const Killed&) {
-        killed = true;
-      }
-      kernel_.watch({});
-      driver = make_driver();
-      ASSERT_TRUE(driver->start());
-      ASSERT_TRUE(driver->apply(to, {}, true).ok());
-      ASSERT_EQ(driver->dump(), expected(to));
+      const bool killed = killed_and_made_up_for(*driver, to, writes);
       if (HasFailure()) return;
       if (!killed) break;
     }
@@ -235,25 +241,7 @@ TEST_F(Moments, ARunThatIsKilledWhileItReplacesTheTableLeavesNothingOfNobody) {
     ASSERT_TRUE(kernel_.rules().run("add set inet fairlead-ipvs intruder { type ipv4_addr; }\n"));
     driver = make_driver();
     ASSERT_TRUE(driver->start());
-    rules(" inet ");
-    size_t left = writes;
-    kernel_.watch([&](const std::string& write) {
-      (void)rules(write);
-      if (left-- != 0) return;
-      check(write);
-      throw Killed();
-    });
-    bool killed = false;
-    try {
-      EXPECT_TRUE(driver->apply(to, {}, true).ok());
-    } catch (const Killed&) {
-      killed = true;
-    }
-    kernel_.watch({});
-    driver = make_driver();
-    ASSERT_TRUE(driver->start());
-    ASSERT_TRUE(driver->apply(to, {}, true).ok());
-    ASSERT_EQ(driver->dump(), expected(to));
+    const bool killed = killed_and_made_up_for(*driver, to, writes);
     if (HasFailure() || !killed) return;
   }
 }
