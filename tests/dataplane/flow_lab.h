@@ -120,8 +120,7 @@ class FlowLab {
     lab_.add("remote", 3);
     lab_.add("outside", 9);
     lab_.in("node", [] {
-      // Every refused datagram counts here, not one in a second.
-      shell("sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0");
+      answer_every_packet();
       shell("ip route add default via 10.9.0.2 && ip -6 route add default via fd00:9::2");
     });
     const auto respond = [&](const std::string& name, std::string_view v4, std::string_view v6) {
@@ -132,6 +131,13 @@ class FlowLab {
     };
     local_ = respond("local", "10.2.0.2", "fd00:2::2");
     remote_ = respond("remote", "10.3.0.2", "fd00:3::2");
+  }
+
+  // In the thread's namespace: every refused datagram counts, not one in a second, and the answers
+  // of all namespaces of the machine are not counted together (the masks). 127 is nobody's type.
+  static void answer_every_packet() {
+    shell("sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0");
+    shell("sysctl -qw net.ipv4.icmp_ratemask=0 net.ipv6.icmp.ratemask=127");
   }
 
   NetnsLab& net() { return lab_; }

@@ -130,7 +130,7 @@ class EveryKindPackets : public testing::TestWithParam<IptablesVariant> {
     lab_->add("remote", 2, {5, 6});
     lab_->add("outside", 9);
     lab_->in("node", [] {
-      shell("sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0");
+      FlowLab::answer_every_packet();
       shell("ip addr add 192.168.0.1/32 dev lo && ip addr add fd01::1/128 dev lo");
       shell("ip route add default via 10.9.0.2 && ip -6 route add default via fd00:9::2");
       shell("ip -6 route add fd00::b05/128 via fd00:2::2");
