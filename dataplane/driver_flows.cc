@@ -99,13 +99,15 @@ Result<void> DriverFlows::repair() {
   return {};
 }
 
-bool DriverFlows::any_to(const std::set<SocketAddress>& dialled) const {
-  if (conntrack_ == nullptr || dialled.empty()) return false;
+bool DriverFlows::any_left(const RetiredAddresses& retired) const {
+  if (conntrack_ == nullptr || retired.dialled.empty()) return false;
   for (const Protocol protocol : {Protocol::tcp, Protocol::udp, Protocol::sctp}) {
     const auto flows = conntrack_->flows(protocol);
     if (!flows) return true;
     const bool any = std::any_of(flows->begin(), flows->end(), [&](const TrackedFlow& flow) {
-      return flow.reply_source != flow.destination && dialled.contains(flow.destination);
+      if (flow.translated()) return retired.dialled.contains(flow.destination);
+      return flow.port_changed() && flow.stage != FlowStage::ended &&
+             retired.backends.contains(flow.destination);
     });
     if (any) return true;
   }

@@ -13,6 +13,11 @@
 
 namespace fairlead::dataplane {
 
+// What a driver had rules for when it retired.
+struct RetiredAddresses {
+  std::set<SocketAddress> dialled, backends;
+};
+
 // Belongs to the driver's thread. The log's sink and the registry outlive it.
 class DriverFlows {
  public:
@@ -33,9 +38,11 @@ class DriverFlows {
   // flows only after a change that can have made some. What fails is tried again by the next call.
   Result<void> repair();
 
-  // Whether some flow, of any protocol, to one of these is translated. Also when that cannot be
-  // told.
-  bool any_to(const std::set<SocketAddress>& dialled) const;
+  // Whether some flow, of any protocol, needs the tracker to go on: one to a dialled address that
+  // is translated, or one to a backend that is sent on from another port than its own (of two
+  // connections of this node to one backend the later one is, when the first is a client's that is
+  // masqueraded). Also when that cannot be told.
+  bool any_left(const RetiredAddresses& retired) const;
 
  private:
   void change(const api::ObjectKey& key, ServiceEntry next, const NodeConfig& node);

@@ -72,11 +72,10 @@ std::vector<TrackedFlow> stale_flows(const ServiceTable& table, std::span<const 
   const Frontends frontends(table);
   for (const TrackedFlow& flow : flows) {
     if (flow.protocol != Protocol::udp) continue;
-    const bool translated = flow.reply_source != flow.destination;
     if (const PortRule* rule = frontends.find(flow.destination)) {
       if (!served_by(*rule, flow.reply_source)) stale.push_back(flow);
-    } else if (translated && (former.contains(flow.destination) ||
-                              inside(table.node.service_cidrs, flow.destination.ip))) {
+    } else if (flow.translated() && (former.contains(flow.destination) ||
+                                     inside(table.node.service_cidrs, flow.destination.ip))) {
       stale.push_back(flow);
     }
   }

@@ -76,13 +76,23 @@ void put_tuple(NfMessage& message, uint16_t which, Protocol protocol, const Sock
   message.end(tuple);
 }
 
-// Both sides have closed it, or one has reset it. The tracker keeps it for the segments that still
-// come: two minutes, or ten seconds.
-bool has_ended(std::string_view attributes) {
+// The tracker keeps a connection that has ended for the segments that still come: two minutes, or
+// ten seconds after a reset.
+FlowStage stage_of(std::string_view attributes) {
   const auto state =
       find_attribute(attributes, CTA_PROTOINFO, CTA_PROTOINFO_TCP, CTA_PROTOINFO_TCP_STATE);
-  return state && state->size() == 1 &&
-         (state->front() == TCP_CONNTRACK_TIME_WAIT || state->front() == TCP_CONNTRACK_CLOSE);
+  if (!state || state->size() != 1) return FlowStage::open;
+  switch (state->front()) {
+    case TCP_CONNTRACK_SYN_SENT:
+    case TCP_CONNTRACK_SYN_SENT2:
+    case TCP_CONNTRACK_SYN_RECV:
+      return FlowStage::opening;
+    case TCP_CONNTRACK_TIME_WAIT:
+    case TCP_CONNTRACK_CLOSE:
+      return FlowStage::ended;
+    default:
+      return FlowStage::open;
+  }
 }
 
 void put_u32(NfMessage& message, uint16_t type, uint32_t value) {
@@ -197,9 +207,15 @@ std::optional<TrackedFlow> parse_conntrack_message(std::string_view attributes, 
                        reply->source,
                        reply->destination,
                        u16_of(find_attribute(attributes, CTA_ZONE)).value_or(0),
-                       protocol == Protocol::tcp && has_ended(attributes)};
+                       protocol == Protocol::tcp ? stage_of(attributes) : FlowStage::open};
   }
   return std::nullopt;
+}
+
+Result<bool> Conntrack::remove_unchanged(const TrackedFlow& flow) {
+  FL_TRY(const std::optional<TrackedFlow> now, find(flow));
+  if (now != flow) return false;
+  return remove(flow);
 }
 
 std::unique_ptr<Conntrack> make_conntrack() { return std::make_unique<Ctnetlink>(); }
@@ -217,9 +233,11 @@ Result<std::vector<TrackedFlow>> FakeConntrack::flows(Protocol protocol) {
 Result<std::optional<TrackedFlow>> FakeConntrack::find(const TrackedFlow& flow) {
   if (!error_.empty()) return fail(error_);
   for (const TrackedFlow& one : flows_) {
-    const bool same = one.protocol == flow.protocol && one.source == flow.source &&
-                      one.destination == flow.destination && one.zone == flow.zone;
-    if (same) return one;
+    if (one.protocol != flow.protocol || one.zone != flow.zone) continue;
+    const bool begins = one.source == flow.source && one.destination == flow.destination;
+    const bool answers =
+        one.reply_source == flow.source && one.reply_destination == flow.destination;
+    if (begins || answers) return one;
   }
   return std::nullopt;
 }
@@ -230,8 +248,11 @@ Result<bool> FakeConntrack::remove(const TrackedFlow& flow) {
 }
 
 Result<bool> FakeConntrack::adopt(const SocketAddress& client, const SocketAddress& server) {
-  if (!error_.empty()) return fail(error_);
-  return flows_.insert({Protocol::tcp, client, server, server, client, 0}).second;
+  FL_TRY(const auto known, find({Protocol::tcp, client, server}));
+  FL_TRY(const auto answers, find({Protocol::tcp, server, client}));
+  if (known || answers) return false;
+  flows_.insert({Protocol::tcp, client, server, server, client});
+  return true;
 }
 
 }  // namespace fairlead::net

@@ -23,11 +23,16 @@ class Conntrack {
   // Every flow of one protocol, both families, by one pass over the kernel's whole table.
   virtual Result<std::vector<TrackedFlow>> flows(Protocol protocol) = 0;
 
-  // What it knows now of the flow with this protocol, source, destination and zone.
+  // What it knows now of the flow that has packets with this protocol, source, destination and
+  // zone, whichever way: from who began it, or from who answers.
   virtual Result<std::optional<TrackedFlow>> find(const TrackedFlow& flow) = 0;
 
   // Forgets it: the next packet of the flow is a new one. False when it was gone already.
   virtual Result<bool> remove(const TrackedFlow& flow) = 0;
+
+  // The same, unless it has become another since it was read: a client may have begun a new one on
+  // its ports, which then stays (but for one that begins between the two requests of this).
+  Result<bool> remove_unchanged(const TrackedFlow& flow);
 
   // Takes up a TCP connection that is open and that nobody translates: its packets belong to it
   // from now on and meet no rule of NAT. Without one it is forgotten after five minutes. False when

@@ -20,19 +20,14 @@ Result<ForgottenFlows> forget_ended(net::Conntrack& tracker,
   FL_TRY(const std::vector<TrackedFlow> flows, tracker.flows(Protocol::tcp));
   ForgottenFlows out;
   for (const TrackedFlow& flow : flows) {
-    if (flow.reply_source == flow.destination || !dialled.contains(flow.destination)) continue;
-    if (!flow.ended) {
+    if (!flow.translated() || !dialled.contains(flow.destination)) continue;
+    if (flow.stage != FlowStage::ended) {
       ++out.open;
       continue;
     }
-    FL_TRY(const std::optional<TrackedFlow> now, tracker.find(flow));
-    if (!now) continue;
-    if (*now != flow) {
-      ++out.open;
-      continue;
-    }
-    FL_TRY(const bool was_there, tracker.remove(flow));
-    out.forgotten += was_there;
+    FL_TRY(const bool removed, tracker.remove_unchanged(flow));
+    ++(removed ? out.forgotten
+               : out.open);  // open: another one now, or gone, as the next look says
   }
   return out;
 }

@@ -17,7 +17,7 @@ namespace fairlead::dataplane::ebpf {
 
 struct ForgottenFlows {
   size_t forgotten = 0;
-  size_t open = 0;  // that go on, and will be remembered when they end
+  size_t open = 0;  // that go on and will be remembered when they end, or changed meanwhile
   friend bool operator==(const ForgottenFlows&, const ForgottenFlows&) = default;
 };
 

@@ -33,8 +33,9 @@ fl_nat into_itself(const SocketAddress& node, uint16_t flags, uint32_t now) {
   return nat;
 }
 
-bool is_masqueraded_service(const TrackedFlow& flow) {
-  return flow.reply_source != flow.destination && flow.reply_destination != flow.source;
+// A client's that is masqueraded, or one of this node whose port a client's has.
+bool has_a_port_of_ours(const TrackedFlow& flow) {
+  return flow.translated() ? flow.reply_destination != flow.source : flow.port_changed();
 }
 
 SocketAddress address(const fl_ip& ip, uint16_t port) { return {from_map(ip), to_host(port)}; }
@@ -60,7 +61,7 @@ Result<size_t> take_tracked_ports(net::Conntrack& tracker, Maps& maps, uint32_t 
   std::vector<fl_nat> values;
   for (const TrackedFlow& flow : flows) {
     const SocketAddress &node = flow.reply_destination, &backend = flow.reply_source;
-    if (!is_masqueraded_service(flow) || node.port < low || node.port > high) continue;
+    if (!has_a_port_of_ours(flow) || node.port < low || node.port > high) continue;
     if (keys.size() + 2 > maps.capacity(MapId::conntrack) / 4) break;
     keys.push_back(tuple_of(backend, node, FL_INGRESS));
     values.push_back(into_itself(node, FL_NAT_REPLY, now));

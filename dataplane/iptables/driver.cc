@@ -72,7 +72,7 @@ class IptablesDriver final : public Driver {
   std::vector<std::string> kernel_entries(const api::ObjectKey& service) const override;
   Result<void> prepare_retire(std::string_view successor) override;
   Result<void> retire() override;
-  bool drained() const override { return !flows_.any_to(retired_); }
+  bool drained() const override { return !flows_.any_left(retired_); }
 
  private:
   bool choose_style();
@@ -101,7 +101,7 @@ class IptablesDriver final : public Driver {
   bool applied_ = false;
   std::optional<std::string> old_localnet_;  // what route_localnet was before us
   bool tracker_stays_ = false;               // the successor's rules keep the tracker at work
-  std::set<SocketAddress> retired_;          // what was dialled through us until retire()
+  RetiredAddresses retired_;
   net::Timer canary_timer_;
   size_t canary_turn_ = 0;
 };
@@ -282,7 +282,10 @@ Result<void> IptablesDriver::retire() {
   if (tracker_stays_) return cleanup();
   for (const auto& [key, entry] : table_.services) {
     for (const PortRule& rule : entry.ports) {
-      for (const SocketAddress& one : dialled_addresses(table_.node, rule)) retired_.insert(one);
+      for (const SocketAddress& one : dialled_addresses(table_.node, rule)) {
+        retired_.dialled.insert(one);
+      }
+      for (const Backend& one : rule.backends) retired_.backends.insert({one.ip, one.port});
     }
   }
   return remove(ipt::retirement_of);

@@ -35,7 +35,7 @@ class NftablesDriver final : public Driver {
   Result<std::vector<Drift>> verify(bool repair) override;
   std::vector<std::string> kernel_entries(const api::ObjectKey& service) const override;
   Result<void> retire() override;
-  bool drained() const override { return !flows_.any_to(retired_); }
+  bool drained() const override { return !flows_.any_left(retired_); }
 
  private:
   void change_rows(const ServiceTable& table, const std::set<RowKey>& touched,
@@ -67,7 +67,7 @@ class NftablesDriver final : public Driver {
   // Affinities whose memory may name backends that left.
   std::set<uint64_t> to_forget_;
   bool forget_all_ = false;
-  std::set<SocketAddress> retired_;  // the frontends at the time of retire()
+  RetiredAddresses retired_;
 };
 
 Result<void> NftablesDriver::start() {
@@ -264,7 +264,10 @@ std::vector<std::string> NftablesDriver::kernel_entries(const api::ObjectKey& se
 }
 
 Result<void> NftablesDriver::retire() {
-  for (const auto& [key, row] : desired_.rows()) retired_.insert({key.ip, key.port});
+  for (const auto& [key, row] : desired_.rows()) {
+    retired_.dialled.insert({key.ip, key.port});
+    retired_.backends.insert(row.slots.begin(), row.slots.end());
+  }
   const nft::Layout layout(options_, NodeConfig());
   if (const auto retired = runner_->run(layout.retire_commands()); !retired) {
     return fail(cat("nftables: cannot retire table inet ", options_.table), retired.error());

@@ -37,6 +37,7 @@ class UserspaceDriver final : public Driver {
     if (!forwarder_) return;
     stay();
     drain();
+    forwarder_.reset();
     // Nobody guards the ports of a VIP any more: servers of the node would be reached through it.
     if (const auto removed = remove_routes(); !removed) log_.warn(removed.error().message);
   }
@@ -62,6 +63,8 @@ class UserspaceDriver final : public Driver {
   Result<std::vector<Drift>> differences();
   void keep_addresses_in_use();
   void drain();
+  Result<size_t> adopt_connections();
+  void forget_ended(const userspace::RouteSources& routes = {});
   Result<void> attach() {
     return doors_.capture->attach(forwarder_->tcp_listener(), forwarder_->udp_socket());
   }
@@ -94,6 +97,7 @@ Result<void> UserspaceDriver::remove_routes() {
   FL_TRY_VOID(open_routes());
   FL_TRY(const auto routes, doors_.routes->list());
   Result<void> result;
+  if (!routes.empty() || !wanted_.entries().empty()) forget_ended(routes);
   for (const auto& [ip, source] : routes) {
     if (auto removed = doors_.routes->remove(ip); !removed) result = std::move(removed);
   }
@@ -102,7 +106,7 @@ Result<void> UserspaceDriver::remove_routes() {
 
 void UserspaceDriver::keep_addresses_in_use() {
   std::set<Ip> in_use;
-  for (const userspace::ClientConnection& one : forwarder_->connections()) {
+  for (const userspace::ConnectionSide& one : forwarder_->connections().clients) {
     in_use.insert(one.dialled.ip);
   }
   kernel_.linger(wanted_, in_use);
@@ -117,11 +121,28 @@ void UserspaceDriver::drain() {
   }
   const RealClock clock;
   const MonoTime limit = clock.now() + options_.drain;
-  size_t left = forwarder_->connections().size();
+  size_t left = forwarder_->connections().clients.size();
   for (; left != 0 && clock.now() < limit; left = forwarder_->open_connections()) {
     std::this_thread::sleep_for(drain_poll);
   }
   if (left != 0) log_.warn("connections end with the program", {{"connections", left}});
+}
+
+// Of what an earlier run served `routes` are left.
+void UserspaceDriver::forget_ended(const userspace::RouteSources& routes) {
+  const auto serves = [&](const SocketAddress& to) {
+    return routes.contains(to.ip) ||
+           wanted_.entries().contains(userspace::FlowKey{to, Protocol::tcp});
+  };
+  const auto connections = [&] {
+    return forwarder_ ? forwarder_->connections().clients
+                      : std::vector<userspace::ConnectionSide>();
+  };
+  if (const auto done = handover_.forget_ended(serves, connections); !done) {
+    log_.warn(cat("ended connections stay tracked: ", done.error().message));
+  } else if (*done > 0) {
+    log_.info("ended connections are forgotten", {{"connections", *done}});
+  }
 }
 
 Result<void> UserspaceDriver::start() {
@@ -275,13 +296,25 @@ std::vector<std::string> UserspaceDriver::kernel_entries(const api::ObjectKey& s
   return lines;
 }
 
+// Both sides: the tracker changes the port of a connection that it first sees in the middle, when
+// another one that it remembers has had it.
+Result<size_t> UserspaceDriver::adopt_connections() {
+  const userspace::CarriedConnections carried = forwarder_->connections();
+  FL_TRY(const size_t clients, handover_.adopt(carried.clients));
+  FL_TRY(const size_t backends, handover_.adopt(carried.backends));
+  return clients + backends;
+}
+
 // eBPF mode translates in programs of its own, which begin with the first packet of a connection.
 Result<void> UserspaceDriver::prepare_retire(std::string_view successor) {
   if (!forwarder_ || retired_ || successor == to_string(Mode::ebpf)) return {};
-  const auto tracked = handover_.track();
-  FL_TRY(const size_t adopted, handover_.adopt(forwarder_->connections()));
+  forget_ended();
+  FL_TRY(size_t adopted, adopt_connections());
+  FL_TRY_VOID(handover_.track());
+  FL_TRY(const size_t later, adopt_connections());  // those that have begun meanwhile
+  adopted += later;
   if (adopted != 0) log_.info("open connections are tracked now", {{"connections", adopted}});
-  return tracked;
+  return {};
 }
 
 void UserspaceDriver::stay() {
@@ -292,6 +325,7 @@ void UserspaceDriver::stay() {
 Result<void> UserspaceDriver::retire() {
   doors_.capture->detach();
   retired_ = true;
+  forget_ended();  // those that ended while they were taken up
   return handover_.end();
 }
 

@@ -86,8 +86,8 @@ size_t Forwarder::open_connections() const {
   return static_cast<size_t>(metrics_.connections.value());
 }
 
-std::vector<ClientConnection> Forwarder::connections() {
-  std::promise<std::vector<ClientConnection>> answer;
+CarriedConnections Forwarder::connections() {
+  std::promise<CarriedConnections> answer;
   auto answered = answer.get_future();
   loop_.post([this, answer = std::move(answer)]() mutable {
     answer.set_value(tcp_forwarder_->connections());

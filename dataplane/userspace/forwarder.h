@@ -34,7 +34,7 @@ class Forwarder {
   size_t flows() const;
   size_t open_connections() const;
   // The TCP connections under way, as the forwarding thread answers: the caller waits for it.
-  std::vector<ClientConnection> connections();
+  CarriedConnections connections();
 
  private:
   Forwarder(const ForwardingLimits& limits, const Clock& clock, ForwardingMetrics& metrics);

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <memory>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/metrics.h"
@@ -12,10 +13,15 @@
 
 namespace fairlead::dataplane::userspace {
 
-// The client's side of a TCP connection that is carried.
-struct ClientConnection {
+// One side of a TCP connection that is carried: who began it, and whom that one dialled.
+struct ConnectionSide {
   SocketAddress client, dialled;
-  friend auto operator<=>(const ClientConnection&, const ClientConnection&) = default;
+  friend auto operator<=>(const ConnectionSide&, const ConnectionSide&) = default;
+};
+
+struct CarriedConnections {
+  std::vector<ConnectionSide> clients;
+  std::vector<ConnectionSide> backends;  // this node is their client; not of all there is one yet
 };
 
 struct ForwardingLimits {

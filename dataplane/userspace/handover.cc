@@ -1,9 +1,26 @@
 #include "dataplane/userspace/handover.h"
 
+#include <algorithm>
+
 #include "base/text.h"
 
 namespace fairlead::dataplane::userspace {
 namespace {
+
+// `carried` is sorted.
+bool has_ended(const TrackedFlow& flow, const Handover::Serves& serves,
+               std::span<const ConnectionSide> carried) {
+  const auto is_carried = [&](const SocketAddress& client, const SocketAddress& dialled) {
+    return std::binary_search(carried.begin(), carried.end(), ConnectionSide{client, dialled});
+  };
+  if (flow.stage == FlowStage::opening) return false;
+  if (serves(flow.destination)) {
+    if (flow.translated()) return flow.stage == FlowStage::ended;
+    return !is_carried(flow.source, flow.destination);
+  }
+  // What the tracker saw first was an answer, so it takes the server for the client.
+  return !flow.translated() && serves(flow.source) && !is_carried(flow.destination, flow.source);
+}
 
 std::string remove_commands() {
   return cat("add table inet ", Handover::table, "\ndelete table inet ", Handover::table, "\n");
@@ -22,14 +39,41 @@ Result<void> Handover::track() {
   return {};
 }
 
-Result<size_t> Handover::adopt(std::span<const ClientConnection> connections) {
+// Whoever else has its ports has ended: they would not be free.
+Result<bool> Handover::adopt(const ConnectionSide& one) {
+  FL_TRY(const bool added, conntrack_->adopt(one.client, one.dialled));
+  if (added) return true;
+  FL_TRY(const auto known, conntrack_->find({Protocol::tcp, one.client, one.dialled}));
+  if (known && !known->translated() && known->source == one.client) return false;
+  FL_TRY(const auto answers, conntrack_->find({Protocol::tcp, one.dialled, one.client}));
+  if (answers && !answers->translated() && answers->source == one.dialled) return false;
+  if (known) FL_TRY_VOID(conntrack_->remove(*known));
+  if (answers) FL_TRY_VOID(conntrack_->remove(*answers));
+  return conntrack_->adopt(one.client, one.dialled);
+}
+
+Result<size_t> Handover::adopt(std::span<const ConnectionSide> connections) {
   size_t adopted = 0;
   if (conntrack_ == nullptr) return adopted;
-  for (const ClientConnection& one : connections) {
-    FL_TRY(const bool added, conntrack_->adopt(one.client, one.dialled));
+  for (const ConnectionSide& one : connections) {
+    FL_TRY(const bool added, adopt(one));
     adopted += added;
   }
   return adopted;
+}
+
+Result<size_t> Handover::forget_ended(const Serves& serves, const Connections& connections) {
+  size_t forgotten = 0;
+  if (conntrack_ == nullptr) return forgotten;
+  FL_TRY(const std::vector<TrackedFlow> flows, conntrack_->flows(Protocol::tcp));
+  std::vector<ConnectionSide> carried = connections();
+  std::sort(carried.begin(), carried.end());
+  for (const TrackedFlow& flow : flows) {
+    if (!has_ended(flow, serves, carried)) continue;
+    FL_TRY(const bool removed, conntrack_->remove_unchanged(flow));
+    forgotten += removed;
+  }
+  return forgotten;
 }
 
 Result<void> Handover::end() {

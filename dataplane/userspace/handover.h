@@ -1,8 +1,11 @@
-// Handover: open connections live on when another mode's translation begins. Nobody tracked them,
-// because nothing here needs it; picked up in the middle they would be new to the tracker, and be
-// translated: the backend knows nothing of them and resets them.
+// Handover: open connections live on when another mode's translation begins, and ended ones stand
+// in nobody's way. Nobody tracked them, because nothing here needs it. Picked up in the middle an
+// open one would be new to the tracker, and be translated: the backend knows nothing of it and
+// resets it. The other way round, one whose end the tracker did not see, because it was not at work
+// then, is open to it for days: a client that takes the same port again would not be translated.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 
@@ -24,13 +27,25 @@ class Handover {
 
   // From now on the tracker sees every connection begin.
   Result<void> track();
-  // It knows these, too: as established, and as they are. Returns how many it had not known.
-  Result<size_t> adopt(std::span<const ClientConnection> connections);
+  // It knows these, too: as established and untranslated, whatever it took their ports for. Returns
+  // how many it had not known so.
+  Result<size_t> adopt(std::span<const ConnectionSide> connections);
+  // Whether an address is one that this mode serves, and the connections of clients that it
+  // carries.
+  using Serves = std::function<bool(const SocketAddress&)>;
+  using Connections = std::function<std::vector<ConnectionSide>()>;
+  // Forgets the connections to served addresses that have ended: all that the tracker calls so, and
+  // those that nobody translates and nobody carries, whatever it says, unless they are opening.
+  // `connections` is called when the tracker has been read, so that none is missing that it had
+  // seen open. Returns how many were forgotten.
+  Result<size_t> forget_ended(const Serves& serves, const Connections& connections);
   // Others keep the tracker at work, or nobody needs it. Also takes away what a run that was killed
   // left; where there is no nf_tables there is nothing.
   Result<void> end();
 
  private:
+  Result<bool> adopt(const ConnectionSide& one);
+
   std::unique_ptr<NftRunner> rules_;
   std::unique_ptr<net::Conntrack> conntrack_;
 };

@@ -37,6 +37,14 @@ void TcpConnection::begin(std::function<void()> over) {
   try_backend();
 }
 
+std::optional<ConnectionSide> TcpConnection::to_backend() const {
+  if (!backend_) return std::nullopt;
+  const auto from = net::local_address(backend_.get());
+  if (!from) return std::nullopt;
+  const Backend& backend = start_.backends[choice_];
+  return ConnectionSide{*from, {backend.ip, backend.port}};
+}
+
 void TcpConnection::try_backend() {
   const size_t most = std::min(with_.limits.connect_attempts, start_.backends.size());
   while (attempts_ < most) {

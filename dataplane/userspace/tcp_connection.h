@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "dataplane/userspace/forwarding.h"
@@ -16,7 +17,7 @@ class TcpConnection {
  public:
   struct Start {
     net::Fd client;
-    ClientConnection from;
+    ConnectionSide from;
     std::shared_ptr<const NamedRule> rule;
     std::span<const Backend> backends;  // of that rule, not empty
   };
@@ -28,7 +29,8 @@ class TcpConnection {
   // `over` is called once, when all is done, perhaps at once: it may destroy this.
   void begin(std::function<void()> over);
 
-  const ClientConnection& from() const { return start_.from; }
+  const ConnectionSide& from() const { return start_.from; }
+  std::optional<ConnectionSide> to_backend() const;
 
  private:
   void try_backend();

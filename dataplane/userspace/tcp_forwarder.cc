@@ -27,11 +27,14 @@ TcpForwarder::TcpForwarder(const Forwarding& with, int listener)
   watch_ = with_.loop.watch(listener, EPOLLIN, [this](uint32_t) { accept_some(); });
 }
 
-std::vector<ClientConnection> TcpForwarder::connections() {
+CarriedConnections TcpForwarder::connections() {
   per_turn_ = most_per_turn;
   for (int i = 0; i < most_turns && accept_some(); ++i) continue;
-  std::vector<ClientConnection> out;
-  for (const TcpConnection& one : connections_) out.push_back(one.from());
+  CarriedConnections out;
+  for (const TcpConnection& one : connections_) {
+    out.clients.push_back(one.from());
+    if (const auto side = one.to_backend()) out.backends.push_back(*side);
+  }
   return out;
 }
 

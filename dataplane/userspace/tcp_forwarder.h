@@ -16,7 +16,7 @@ class TcpForwarder {
   TcpForwarder& operator=(const TcpForwarder&) = delete;
 
   // Those that are carried, with those that wait to be accepted until now.
-  std::vector<ClientConnection> connections();
+  CarriedConnections connections();
 
  private:
   bool accept_some();  // whether more may wait

@@ -154,6 +154,11 @@ void Responder::serve() {
 }
 
 std::string ask(const Ip& source, const SocketAddress& to, Protocol protocol, int timeout_ms) {
+  return ask_from({source, 0}, to, protocol, timeout_ms);
+}
+
+std::string ask_from(const SocketAddress& source, const SocketAddress& to, Protocol protocol,
+                     int timeout_ms) {
   const bool sctp = protocol == Protocol::sctp;
   const net::Fd fd =
       make_socket(protocol == Protocol::udp ? SOCK_DGRAM : SOCK_STREAM, sctp ? IPPROTO_SCTP : 0);
@@ -161,14 +166,16 @@ std::string ask(const Ip& source, const SocketAddress& to, Protocol protocol, in
   // Closing with RST leaves no TIME_WAIT behind: tests make many connections.
   const linger reset{1, 0};
   ::setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-  if (!source.is_unspecified()) bind_to(fd, {source, 0});
+  if (source != SocketAddress{}) bind_to(fd, source);
   if (!connect_to(fd, to)) return failure(errno);
   if (protocol == Protocol::udp && ::send(fd.get(), "?", 1, 0) < 0) return failure(errno);
   return receive(fd);
 }
 
-Conversation::Conversation(const SocketAddress& to) : fd_(make_socket(SOCK_STREAM)) {
+Conversation::Conversation(const SocketAddress& to, const SocketAddress& source)
+    : fd_(make_socket(SOCK_STREAM)) {
   set_timeout(fd_, 3000);
+  if (source != SocketAddress{}) bind_to(fd_, source);
   greeting_ = connect_to(fd_, to) ? receive(fd_) : failure(errno);
 }
 

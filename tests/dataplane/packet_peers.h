@@ -35,11 +35,15 @@ class Responder {
 // One connection or datagram from `source` (unspecified: the kernel chooses): what the responder
 // said, or "refused", "timeout", "error: ...".
 std::string ask(const Ip& source, const SocketAddress& to, Protocol protocol, int timeout_ms);
+// From this port too; 0: the kernel chooses.
+std::string ask_from(const SocketAddress& source, const SocketAddress& to, Protocol protocol,
+                     int timeout_ms);
 
 // A TCP connection that stays.
 class Conversation {
  public:
-  explicit Conversation(const SocketAddress& to);
+  // From `source`, unless the kernel chooses.
+  explicit Conversation(const SocketAddress& to, const SocketAddress& source = {});
   const std::string& greeting() const { return greeting_; }
   // Sends `text` and returns what came back, or "error: ...".
   std::string say(const std::string& text);

@@ -68,35 +68,37 @@ TEST(ConntrackMessage, IsReadInBothFamiliesWithItsZone) {
 }
 
 // CTA_PROTOINFO is 4; in it CTA_PROTOINFO_TCP is 1, and in that CTA_PROTOINFO_TCP_STATE 1.
-TEST(ConntrackMessage, SaysWhetherAConnectionHasEnded) {
+TEST(ConntrackMessage, SaysHowFarAConnectionHasCome) {
   struct Case {
     char state;  // linux/netfilter/nf_conntrack_tcp.h
-    bool ended;
+    FlowStage stage;
   };
   const Case cases[] = {
-      {0, false},  // NONE
-      {1, false},  // SYN_SENT
-      {2, false},  // SYN_RECV
-      {3, false},  // ESTABLISHED
-      {4, false},  // FIN_WAIT
-      {5, false},  // CLOSE_WAIT
-      {6, false},  // LAST_ACK
-      {7, true},   // TIME_WAIT
-      {8, true},   // CLOSE
-      {9, false},  // SYN_SENT2
+      {0, FlowStage::open},     // NONE
+      {1, FlowStage::opening},  // SYN_SENT
+      {2, FlowStage::opening},  // SYN_RECV
+      {3, FlowStage::open},     // ESTABLISHED
+      {4, FlowStage::open},     // FIN_WAIT
+      {5, FlowStage::open},     // CLOSE_WAIT
+      {6, FlowStage::open},     // LAST_ACK
+      {7, FlowStage::ended},    // TIME_WAIT
+      {8, FlowStage::ended},    // CLOSE
+      {9, FlowStage::opening},  // SYN_SENT2
   };
   for (const char protocol : {6, 17}) {
     const std::string flow = tuple(1, "10.1.0.2", "10.96.0.1", 4000, 80, protocol) +
                              tuple(2, "10.2.0.2", "10.1.0.2", 8080, 4000, protocol);
-    EXPECT_FALSE(parse_conntrack_message(flow, false)->ended) << "no state";
+    EXPECT_EQ(parse_conntrack_message(flow, false)->stage, FlowStage::open) << "no state";
     for (const Case& c : cases) {
       const std::string tcp = attribute(1 | 0x8000, attribute(1, {&c.state, 1}));
       const auto parsed = parse_conntrack_message(flow + attribute(4 | 0x8000, tcp), false);
       ASSERT_TRUE(parsed);
-      EXPECT_EQ(parsed->ended, protocol == 6 && c.ended) << int{protocol} << " " << int{c.state};
+      EXPECT_EQ(parsed->stage, protocol == 6 ? c.stage : FlowStage::open)
+          << int{protocol} << " " << int{c.state};
     }
     const std::string long_state = attribute(1 | 0x8000, attribute(1, std::string(2, '\7')));
-    EXPECT_FALSE(parse_conntrack_message(flow + attribute(4 | 0x8000, long_state), false)->ended);
+    EXPECT_EQ(parse_conntrack_message(flow + attribute(4 | 0x8000, long_state), false)->stage,
+              FlowStage::open);
   }
 }
 
@@ -140,7 +142,8 @@ TEST(FakeConntrack, ForgetsAndFails) {
   table.add(tcp);
   EXPECT_EQ(*table.flows(Protocol::udp), std::vector{udp});
   EXPECT_EQ(*table.find({Protocol::udp, udp.source, udp.destination}), udp);
-  EXPECT_EQ(*table.find({Protocol::udp, udp.destination, udp.source}), std::nullopt);
+  EXPECT_EQ(*table.find({Protocol::udp, udp.reply_source, udp.reply_destination}), udp);
+  EXPECT_EQ(*table.find({Protocol::udp, udp.destination, udp.source, {}, {}, 7}), std::nullopt);
   EXPECT_TRUE(*table.remove(udp));
   EXPECT_FALSE(*table.remove(udp));
   EXPECT_EQ(table.all(), std::set{tcp});
@@ -178,6 +181,7 @@ void take_up_and_forget() {
     const TrackedFlow flow{Protocol::tcp, from, to, to, from, 0};
     EXPECT_EQ(*conntrack->flows(Protocol::tcp), std::vector{flow});
     EXPECT_EQ(*conntrack->find({Protocol::tcp, from, to}), flow) << "its answers are not asked for";
+    EXPECT_EQ(*conntrack->find({Protocol::tcp, to, from}), flow) << "nor those who began";
     EXPECT_TRUE(*conntrack->remove(flow));
     EXPECT_EQ(*conntrack->find(flow), std::nullopt);
   }

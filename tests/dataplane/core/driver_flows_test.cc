@@ -148,18 +148,37 @@ TEST_F(Repair, WhatFailsIsTriedAgain) {
   EXPECT_EQ(left(), "");
 }
 
-TEST_F(Repair, FlowsThatGoOnAreThoseThatAreTranslated) {
-  const std::set<SocketAddress> dialled{at("10.96.0.11:80"), at("10.96.0.10:53")};
-  EXPECT_FALSE(repair_->any_to(dialled));
-  flow("10.96.0.10:53", "10.96.0.10:53");
-  flow("10.96.0.99:53", "10.1.0.5:53");
-  EXPECT_FALSE(repair_->any_to(dialled));
-  const SocketAddress client = at("10.1.0.9:5000");
-  conntrack_->add({Protocol::tcp, client, at("10.96.0.11:80"), at("10.1.0.7:80"), client, 0});
-  EXPECT_TRUE(repair_->any_to(dialled));
-  EXPECT_FALSE(repair_->any_to({}));
+TEST_F(Repair, FlowsThatNeedTheTracker) {
+  const RetiredAddresses retired{{at("10.96.0.11:80"), at("10.96.0.10:53")}, {at("10.1.0.7:80")}};
+  const SocketAddress client = at("10.1.0.9:5000"), vip = at("10.96.0.11:80"),
+                      backend = at("10.1.0.7:80"), other = at("10.1.0.8:80"),
+                      node = at("192.0.2.1:5000"), changed = at("192.0.2.1:5001");
+  const FlowStage open = FlowStage::open, ended = FlowStage::ended;
+  struct Case {
+    const char* what;
+    TrackedFlow flow;
+    bool left;
+  };
+  const Case cases[] = {
+      {"translated", {Protocol::tcp, client, vip, backend, client, 0, open}, true},
+      {"its last segments", {Protocol::tcp, client, vip, backend, client, 0, ended}, true},
+      {"datagrams", {Protocol::udp, client, at("10.96.0.10:53"), other, client, 0, open}, true},
+      {"untranslated", {Protocol::tcp, client, vip, vip, client, 0, open}, false},
+      {"nobody's service", {Protocol::tcp, client, at("10.96.0.99:80"), backend, client}, false},
+      {"of this node, from another port", {Protocol::tcp, node, backend, backend, changed}, true},
+      {"over", {Protocol::tcp, node, backend, backend, changed, 0, ended}, false},
+      {"from its own port", {Protocol::tcp, node, backend, backend, node}, false},
+      {"to nobody's backend", {Protocol::tcp, node, other, other, changed}, false},
+      {"masqueraded by others", {Protocol::tcp, client, backend, backend, node}, false},
+  };
+  for (const Case& c : cases) {
+    conntrack_->add(c.flow);
+    EXPECT_EQ(repair_->any_left(retired), c.left) << c.what;
+    EXPECT_FALSE(repair_->any_left({})) << c.what;
+    EXPECT_TRUE(*conntrack_->remove(c.flow));
+  }
   conntrack_->fail_with("no buffer space");
-  EXPECT_TRUE(repair_->any_to(dialled)) << "nobody knows";
+  EXPECT_TRUE(repair_->any_left(retired)) << "nobody knows";
 }
 
 TEST(RepairWithoutATracker, DoesNothing) {
@@ -170,7 +189,7 @@ TEST(RepairWithoutATracker, DoesNothing) {
   repair.left(at("10.96.0.10:53"));
   repair.check_all();
   EXPECT_TRUE(repair.repair());
-  EXPECT_FALSE(repair.any_to({at("10.96.0.10:53")}));
+  EXPECT_FALSE(repair.any_left({{at("10.96.0.10:53")}, {}}));
 }
 
 }  // namespace

@@ -146,6 +146,137 @@ TEST_P(HandoverTo, OpenConnectionsLiveOn) {
   on_node([&] { EXPECT_TRUE(old_->cleanup()); });
 }
 
+// The tracker was not at work when these connections ended, or saw of them nothing but the last
+// segment: it takes them for open, and whoever has their ports for them.
+TEST_P(HandoverTo, PortsOfConnectionsWhoseEndNobodySawReachTheNewMode) {
+  constexpr uint16_t ports[] = {40001, 40002, 40003};
+  const SocketAddress dialled = at("10.96.0.1", 80);
+  const auto tracker = [&](auto body) { on_node([&] { body(*net::make_conntrack()); }); };
+  const auto leave = [&](uint16_t port) {
+    tracker([&](net::Conntrack& all) { EXPECT_TRUE(*all.adopt(at("10.1.0.2", port), dialled)); });
+  };
+  leave(ports[0]);
+  on_node([&] { ASSERT_TRUE(old_->prepare_retire(GetParam().mode)); });
+  leave(ports[1]);
+  tracker([&](net::Conntrack& all) { EXPECT_TRUE(*all.adopt(dialled, at("10.1.0.2", ports[2]))); });
+  put_successor();
+  on_node([&] { ASSERT_TRUE(old_->retire()); });
+  const auto open = old_registry_.gauge("fairlead_userspace_connections", "").value();
+  for (const uint16_t port : ports) {
+    lab_->net().in("pod", [&] {
+      const std::string answer = ask_from(at("10.1.0.2", port), dialled, Protocol::tcp, 3000);
+      EXPECT_NE(answer.find(' '), std::string::npos) << port << " " << answer;
+    });
+  }
+  EXPECT_EQ(old_registry_.gauge("fairlead_userspace_connections", "").value(), open);
+  leave(40004);
+  on_node([&] { EXPECT_TRUE(old_->cleanup()); });
+  tracker([&](net::Conntrack& all) {
+    EXPECT_FALSE(*all.find({Protocol::tcp, at("10.1.0.2", 40004), dialled}));
+  });
+}
+
+// The port of an open connection had another life when somebody translated.
+TEST_P(HandoverTo, WhatATranslatorRemembersOfAPortDoesNotBreakAnOpenConnection) {
+  on_node([&] {
+    ASSERT_EQ(system("nft 'add table ip t; add chain ip t p { type nat hook prerouting priority "
+                     "-100; }; add rule ip t p ip daddr 10.96.0.1 tcp dport 80 dnat to "
+                     "10.3.0.2:8080'"),
+              0);
+  });
+  const SocketAddress client = at("10.1.0.2", 40005);
+  lab_->net().in("pod", [&] {
+    const auto answer = ask_from(client, at("10.96.0.1", 80), Protocol::tcp, 3000);
+    EXPECT_TRUE(answer.starts_with("remote")) << answer;
+  });
+  on_node([&] { ASSERT_EQ(system("nft delete table ip t"), 0); });
+  lab_->net().in("pod", [&] {
+    talks_.push_back(std::make_unique<Conversation>(at("10.96.0.1", 80), client));
+  });
+  on_node([&] { ASSERT_TRUE(old_->prepare_retire(GetParam().mode)); });
+  put_successor();
+  EXPECT_EQ(broken("one"), 0u);
+}
+
+// A port of this node that a client's masqueraded connection had, as long as somebody translated.
+TEST_P(HandoverTo, WhatATranslatorRemembersOfAPortDoesNotBreakAConnectionToABackend) {
+  on_node([&] {
+    ASSERT_EQ(system("nft 'add table ip t; "
+                     "add chain ip t p { type nat hook prerouting priority -100; }; "
+                     "add chain ip t q { type nat hook postrouting priority 100; }; "
+                     "add rule ip t p tcp dport 40090 dnat to 10.2.0.2:8080; "
+                     "add rule ip t p tcp dport 40091 dnat to 10.3.0.2:8080; "
+                     "add rule ip t q ip daddr 10.2.0.2 tcp dport 8080 snat to 10.2.0.1:45000; "
+                     "add rule ip t q ip daddr 10.3.0.2 tcp dport 8080 snat to 10.3.0.1:45000'"),
+              0);
+  });
+  lab_->net().in("outside", [&] {
+    for (const uint16_t port : {40090, 40091}) {
+      const auto answer = ask({}, at("10.9.0.1", port), Protocol::tcp, 3000);
+      EXPECT_TRUE(answer.ends_with(".0.1")) << answer;
+    }
+  });
+  on_node([&] {
+    ASSERT_EQ(system("nft delete table ip t && "
+                     "sysctl -qw net.ipv4.ip_local_port_range='45000 45000'"),
+              0);
+  });
+  lab_->net().in("pod", [&] {
+    talks_.push_back(std::make_unique<Conversation>(at("10.96.0.1", 80)));
+    EXPECT_NE(talks_.back()->greeting().find(' '), std::string::npos) << talks_.back()->greeting();
+  });
+  on_node([&] {
+    ASSERT_EQ(system("sysctl -qw net.ipv4.ip_local_port_range='32768 60999'"), 0);
+    ASSERT_TRUE(old_->prepare_retire(GetParam().mode));
+  });
+  put_successor();
+  EXPECT_EQ(broken("one"), 0u);
+  on_node([&] { ASSERT_TRUE(old_->retire()); });
+  EXPECT_EQ(broken("two"), 0u);
+}
+
+// The tracker changes the port of a connection of this node that a client's has already; without
+// the rules that keep it at work it would go out as it is, and break.
+TEST_P(HandoverTo, TheModeStaysForConnectionsWhosePortItChanged) {
+  on_node([&] { ASSERT_TRUE(old_->prepare_retire(GetParam().mode)); });
+  put_successor();
+  on_node([&] { ASSERT_TRUE(old_->retire()); });
+  lab_->net().in("outside",
+                 [&] { talks_.push_back(std::make_unique<Conversation>(at("10.9.0.1", 30081))); });
+  const auto to_clients = [&](const TrackedFlow& flow) {
+    return flow.translated() && flow.destination == at("10.9.0.1", 30081);
+  };
+  std::vector<TrackedFlow> clients;
+  on_node([&] {
+    clients = *net::make_conntrack()->flows(Protocol::tcp);
+    std::erase_if(clients, std::not_fn(to_clients));
+  });
+  ASSERT_EQ(clients.size(), 1u);
+  on_node([&] {
+    talks_.push_back(
+        std::make_unique<Conversation>(clients[0].reply_source, clients[0].reply_destination));
+    EXPECT_EQ(talks_.back()->say("own"), "own");
+  });
+  on_node([&] { ASSERT_TRUE(next_->retire()); });
+  EXPECT_EQ(broken("retired"), 0u);
+  const auto drained = [&] {
+    bool out = false;
+    on_node([&] { out = next_->drained(); });
+    return out;
+  };
+  talks_.erase(talks_.begin());
+  on_node([&] { EXPECT_TRUE(*net::make_conntrack()->remove(clients[0])); });
+  EXPECT_EQ(broken("alone"), 0u);
+  EXPECT_FALSE(drained());
+  talks_.clear();
+  bool over = false;
+  for (int i = 0; i < 100 && !over; ++i) {
+    over = drained();
+    if (!over) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  EXPECT_TRUE(over);
+}
+
 TEST_P(HandoverTo, WithoutPreparationTheyWouldBreak) {
   open_talks();
   put_successor();

@@ -16,7 +16,13 @@ using ebpf::ForgottenFlows;
 SocketAddress at(const char* text) { return *SocketAddress::parse(text); }
 
 TrackedFlow flow(const char* client, const char* dialled, const char* backend, bool ended = true) {
-  return {Protocol::tcp, at(client), at(dialled), at(backend), at(client), 0, ended};
+  return {Protocol::tcp,
+          at(client),
+          at(dialled),
+          at(backend),
+          at(client),
+          0,
+          ended ? FlowStage::ended : FlowStage::open};
 }
 
 TEST(EndedFlows, OnlyTranslatedAndEndedOnesToOurServicesAreForgotten) {
@@ -61,7 +67,7 @@ class BusyTracker final : public net::Conntrack {
     for (TrackedFlow one : base_.all()) {
       base_.remove(one);
       if (one.source.port == gone) continue;
-      one.ended = false;
+      one.stage = FlowStage::open;
       base_.add(one);
     }
     return flows;
@@ -86,7 +92,7 @@ TEST(EndedFlows, AConnectionThatBeginsMeanwhileIsNotForgotten) {
     tracker.add(flow(client, "10.96.0.1:80", "10.1.0.3:8080"));
   }
   BusyTracker busy(tracker);
-  EXPECT_EQ(*forget_ended(busy, {at("10.96.0.1:80")}), (ForgottenFlows{0, 2}));
+  EXPECT_EQ(*forget_ended(busy, {at("10.96.0.1:80")}), (ForgottenFlows{0, 3}));
   EXPECT_EQ(tracker.all().size(), 2u);
 }
 
@@ -160,7 +166,7 @@ TEST_F(EbpfDriverTest, ForgetsWhatOthersTranslatedAndEnded) {
     std::string text;
     for (const TrackedFlow& one : *flows) {
       if (one.destination != at("10.96.0.10:80")) continue;
-      append(text, cat(one.source.port, one.ended ? " ended\n" : " open\n"));
+      append(text, cat(one.source.port, one.stage == FlowStage::ended ? " ended\n" : " open\n"));
     }
     return text;
   };

@@ -46,7 +46,7 @@ class ForwarderTest : public testing::Test {
     const SocketAddress address = address_of(forwarder->tcp_listener());
     std::vector<net::Fd> held;
     for (size_t i = 0; i < count; ++i) held.push_back(dial(address));
-    EXPECT_TRUE(eventually([&] { return forwarder->connections().size() == count; }));
+    EXPECT_TRUE(eventually([&] { return forwarder->connections().clients.size() == count; }));
     const net::Fd one_more = dial(address);
     EXPECT_EQ(first_word(one_more.get()), "reset");
     EXPECT_EQ(metrics_.refused_limit.value(), 1u);
@@ -102,11 +102,11 @@ TEST_F(ForwarderTest, TakesAsManyConnectionsAsThereAreFiles) {
 TEST_F(ForwarderTest, NamesItsConnectionsAlsoThoseThatWaitToBeAccepted) {
   LoopbackServer server([](int fd) { receive_all(fd); });
   const auto forwarder = start();
-  EXPECT_TRUE(forwarder->connections().empty());
+  EXPECT_TRUE(forwarder->connections().clients.empty());
   serve(*forwarder, {server.address()});
   const SocketAddress dialled = address_of(forwarder->tcp_listener());
   std::vector<net::Fd> held;
-  std::vector<ClientConnection> wanted;
+  std::vector<ConnectionSide> wanted;
   for (int i = 0; i < 200; ++i) {
     held.push_back(dial(dialled));
     wanted.push_back({*net::local_address(held.back().get()), dialled});
@@ -114,13 +114,19 @@ TEST_F(ForwarderTest, NamesItsConnectionsAlsoThoseThatWaitToBeAccepted) {
     std::sort(wanted.begin(), wanted.end());
     ASSERT_TRUE(eventually([&] {
       auto got = forwarder->connections();
-      std::sort(got.begin(), got.end());
-      return got == wanted;
+      std::sort(got.clients.begin(), got.clients.end());
+      return got.clients == wanted && got.backends.size() == wanted.size();
     })) << i;
   }
+  std::set<SocketAddress> own;
+  for (const ConnectionSide& side : forwarder->connections().backends) {
+    EXPECT_EQ(side.dialled, server.address());
+    own.insert(side.client);
+  }
+  EXPECT_EQ(own.size(), wanted.size());
   held.clear();
   EXPECT_TRUE(eventually([&] { return forwarder->flows() == 0; }));
-  EXPECT_TRUE(forwarder->connections().empty());
+  EXPECT_TRUE(forwarder->connections().clients.empty());
 }
 
 TEST_F(ForwarderTest, EndsWithConnectionsOpenAndLeavesNoFile) {
@@ -131,7 +137,7 @@ TEST_F(ForwarderTest, EndsWithConnectionsOpenAndLeavesNoFile) {
     auto forwarder = start();
     serve(*forwarder, {server.address()});
     for (int i = 0; i < 10; ++i) held.push_back(dial(address_of(forwarder->tcp_listener())));
-    EXPECT_EQ(forwarder->connections().size(), 10u);
+    EXPECT_EQ(forwarder->connections().clients.size(), 10u);
     forwarder.reset();
     // Its end is theirs.
     for (const net::Fd& fd : held) EXPECT_NE(first_word(fd.get()), "hello");

@@ -27,7 +27,7 @@ class HandoverTest : public testing::Test {
   std::unique_ptr<Handover> handover_;
 };
 
-ClientConnection connection(std::string_view client, std::string_view dialled) {
+ConnectionSide connection(std::string_view client, std::string_view dialled) {
   return {*SocketAddress::parse(client), *SocketAddress::parse(dialled)};
 }
 
@@ -43,8 +43,8 @@ TEST_F(HandoverTest, ATableStandsFromBeginningToEnd) {
 }
 
 TEST_F(HandoverTest, ConnectionsAreTakenUpOnceAndUntranslated) {
-  const std::vector<ClientConnection> open = {connection("10.1.0.2:4000", "10.96.0.1:80"),
-                                              connection("[fd00::2]:4000", "[fd96::1]:80")};
+  const std::vector<ConnectionSide> open = {connection("10.1.0.2:4000", "10.96.0.1:80"),
+                                            connection("[fd00::2]:4000", "[fd96::1]:80")};
   EXPECT_EQ(*handover_->adopt(open), 2u);
   EXPECT_EQ(*handover_->adopt(open), 0u) << "the tracker knows them";
   for (const TrackedFlow& flow : conntrack_->all()) {
@@ -52,6 +52,103 @@ TEST_F(HandoverTest, ConnectionsAreTakenUpOnceAndUntranslated) {
     EXPECT_EQ(flow.reply_source, flow.destination);
     EXPECT_EQ(flow.reply_destination, flow.source);
   }
+}
+
+TrackedFlow flow(std::string_view client, std::string_view dialled, std::string_view answers,
+                 FlowStage stage = FlowStage::open) {
+  const auto source = *SocketAddress::parse(client);
+  return {Protocol::tcp,
+          source,
+          *SocketAddress::parse(dialled),
+          *SocketAddress::parse(answers),
+          source,
+          0,
+          stage};
+}
+
+// A client's port from an earlier life, when somebody translated.
+TEST_F(HandoverTest, WhatATranslatorRemembersOfAnOpenConnectionsPortsGivesWay) {
+  const TrackedFlow earlier =
+      flow("10.1.0.2:4000", "10.96.0.1:80", "10.2.0.2:8080", FlowStage::ended);
+  conntrack_->add(earlier);
+  EXPECT_EQ(*handover_->adopt(std::vector{connection("10.1.0.2:4000", "10.96.0.1:80")}), 1u);
+  ASSERT_EQ(conntrack_->all().size(), 1u);
+  EXPECT_FALSE(conntrack_->all().begin()->translated());
+}
+
+TEST_F(HandoverTest, WhoeverHadThePortOfAConnectionToABackendGivesWay) {
+  const auto node = *SocketAddress::parse("192.0.2.1:5000");
+  TrackedFlow earlier = flow("192.0.2.9:4000", "192.0.2.1:30080", "10.2.0.2:8080");
+  earlier.reply_destination = node;
+  conntrack_->add(earlier);
+  const std::vector ours{connection("192.0.2.1:5000", "10.2.0.2:8080")};
+  EXPECT_EQ(*handover_->adopt(ours), 1u);
+  ASSERT_EQ(conntrack_->all().size(), 1u);
+  EXPECT_EQ(conntrack_->all().begin()->source, node);
+  EXPECT_EQ(*handover_->adopt(ours), 0u);
+}
+
+TEST_F(HandoverTest, WhatTheTrackerKnowsOfAnOpenConnectionStays) {
+  TrackedFlow another_port = flow("192.0.2.1:5000", "10.2.0.2:8080", "10.2.0.2:8080");
+  another_port.reply_destination.port = 1024;
+  const TrackedFlow backwards = flow("10.96.0.1:80", "10.1.0.2:4000", "10.1.0.2:4000");
+  for (const TrackedFlow& one : {another_port, backwards}) conntrack_->add(one);
+  EXPECT_EQ(*handover_->adopt(std::vector{connection("192.0.2.1:5000", "10.2.0.2:8080"),
+                                          connection("10.1.0.2:4000", "10.96.0.1:80")}),
+            0u);
+  EXPECT_EQ(conntrack_->all(), (std::set{another_port, backwards}));
+}
+
+TEST_F(HandoverTest, OnlyWhatNobodyTranslatesAndNobodyCarriesIsForgotten) {
+  const std::set<SocketAddress> served = {*SocketAddress::parse("10.96.0.1:80"),
+                                          *SocketAddress::parse("[fd96::1]:80")};
+  constexpr const char *here = "10.96.0.1:80", *backend = "10.2.0.2:8080";
+  TrackedFlow datagrams = flow("10.1.0.2:1", here, here);
+  datagrams.protocol = Protocol::udp;
+  struct Case {
+    const char* what;
+    TrackedFlow flow;
+    bool forgotten;
+  };
+  const Case cases[] = {
+      {"its end was not seen", flow("10.1.0.2:1", here, here), true},
+      {"IPv6", flow("[fd01::2]:1", "[fd96::1]:80", "[fd96::1]:80"), true},
+      {"ended", flow("10.1.0.2:2", here, here, FlowStage::ended), true},
+      {"opening", flow("10.1.0.2:3", here, here, FlowStage::opening), false},
+      {"carried", flow("10.1.0.2:4", here, here), false},
+      {"translated", flow("10.1.0.2:5", here, backend), false},
+      {"translated, ended", flow("10.1.0.2:6", here, backend, FlowStage::ended), true},
+      {"seen from its answer on", flow(here, "10.1.0.2:7", "10.1.0.2:7"), true},
+      {"carried, seen from its answer on", flow(here, "10.1.0.2:8", "10.1.0.2:8"), false},
+      {"another port", flow("10.1.0.2:1", "10.96.0.1:81", "10.96.0.1:81"), false},
+      {"UDP", datagrams, false},
+  };
+  const auto serves = [&](const SocketAddress& to) { return served.contains(to); };
+  // In no order.
+  const auto carried = [] {
+    return std::vector{connection("10.1.0.2:8", here), connection("10.1.0.2:4", here)};
+  };
+  size_t forgotten = 0;
+  for (const Case& c : cases) {
+    conntrack_->add(c.flow);
+    forgotten += c.forgotten;
+  }
+  EXPECT_EQ(*handover_->forget_ended(serves, carried), forgotten);
+  for (const Case& c : cases) {
+    EXPECT_EQ(conntrack_->all().contains(c.flow), !c.forgotten) << c.what;
+  }
+  EXPECT_EQ(*handover_->forget_ended(serves, carried), 0u);
+}
+
+TEST_F(HandoverTest, AConnectionThatBeganWhileTheTrackerWasReadIsCarried) {
+  const TrackedFlow seen = flow("10.1.0.2:1", "10.96.0.1:80", "10.96.0.1:80");
+  conntrack_->add(seen);
+  const auto all = [](const SocketAddress&) { return true; };
+  const auto asked_late = [&] {
+    EXPECT_EQ(conntrack_->reads(), 1u);
+    return std::vector{connection("10.1.0.2:1", "10.96.0.1:80")};
+  };
+  EXPECT_EQ(*handover_->forget_ended(all, asked_late), 0u);
 }
 
 TEST_F(HandoverTest, RefusalsAreNamed) {
@@ -69,6 +166,8 @@ TEST_F(HandoverTest, RefusalsAreNamed) {
   const auto adopted = handover_->adopt(std::vector{connection("10.1.0.2:1", "10.96.0.1:80")});
   ASSERT_FALSE(adopted);
   EXPECT_EQ(adopted.error().message, "no memory");
+  const auto none = [] { return std::vector<ConnectionSide>(); };
+  EXPECT_FALSE(handover_->forget_ended([](const SocketAddress&) { return true; }, none));
 }
 
 TEST(HandoverWithoutDoors, DoesNothing) {
