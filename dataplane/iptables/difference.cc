@@ -201,6 +201,7 @@ Wanted::Difference Wanted::difference(const ServiceTable& table, const SavedRule
     compare.shared(table_of(chain), name_of(chain), heads[static_cast<size_t>(chain)],
                    layout_.tail(chain, cluster_prefixes()));
   }
+  compare.chain(layout_.forward_chain());
   compare.jumps(layout_.jumps());
   compare.stale_chains();
   std::erase_if(out.inputs, [](const RestoreInput& input) { return input.empty(); });

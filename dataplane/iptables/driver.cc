@@ -225,11 +225,12 @@ void IptablesDriver::watch_canary() {
 
 // One child at a time: the tables of both families take turns.
 void IptablesDriver::look_at_canary() {
-  const size_t turn = canary_turn_++ % 6;
-  const Family& family = families_[turn / 3];
+  constexpr size_t tables = std::size(ipt::our_tables);
+  const size_t turn = canary_turn_++ % (2 * tables);
+  const Family& family = families_[turn / tables];
   if (family.is_absent()) return;
   if (family.in_sync()) {
-    const Table table = ipt::all_tables[turn % 3];
+    const Table table = ipt::our_tables[turn % tables];
     const auto flushed = family.was_flushed(table);
     if (!flushed) {
       log_.warn("cannot look for a flush", {{"reason", flushed.error().message}});

@@ -16,6 +16,12 @@ const std::vector<std::string_view>& builtin_chains(std::string_view table) {
   return table == "nat" ? nat : table == "filter" ? filter : mangle;
 }
 
+std::map<std::string, std::vector<std::string>, std::less<>> empty_table(std::string_view table) {
+  std::map<std::string, std::vector<std::string>, std::less<>> out;
+  for (const std::string_view chain : builtin_chains(table)) out[std::string(chain)] = {};
+  return out;
+}
+
 bool is_builtin(std::string_view chain) {
   const auto& names = builtin_chains("mangle");  // it has all of them
   return std::find(names.begin(), names.end(), chain) != names.end();
@@ -32,11 +38,7 @@ bool is_verdict(std::string_view target) {
 
 FakeIptables::FakeIptables() {
   for (auto& tables : tables_) {
-    for (const std::string table : {"mangle", "filter", "nat"}) {
-      for (const std::string_view chain : builtin_chains(table)) {
-        tables[table][std::string(chain)] = {};
-      }
-    }
+    for (const std::string table : {"filter", "nat"}) tables[table] = empty_table(table);
   }
 }
 
@@ -97,6 +99,7 @@ Result<void> FakeIptables::execute(std::map<std::string, Chains>& tables, const 
     if (line.empty() || line[0] == '#') continue;
     if (line[0] == '*') {
       table = std::string(line.substr(1));
+      if (*table == "mangle") tables.try_emplace(*table, empty_table(*table));
       if (!tables.contains(*table)) return fail(cat("line ", number, ": no table ", *table));
       next = tables.at(*table);
     } else if (!table) {

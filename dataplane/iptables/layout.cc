@@ -8,7 +8,15 @@
 namespace fairlead::dataplane::ipt {
 namespace {
 
-constexpr std::string_view is_new = "-m conntrack --ctstate NEW ";
+constexpr std::string_view services_jump =
+    "-m conntrack --ctstate NEW -m comment --comment \"kubernetes service portals\" "
+    "-j KUBE-SERVICES";
+constexpr std::string_view external_jump =
+    "-m conntrack --ctstate NEW -m comment --comment \"kubernetes externally-visible service "
+    "portals\" -j KUBE-EXTERNAL-SERVICES";
+constexpr std::string_view firewall_jump =
+    "-m conntrack --ctstate NEW -m comment --comment \"kubernetes load balancer firewall\" "
+    "-j KUBE-PROXY-FIREWALL";
 
 std::string hex(uint32_t value) {
   char digits[8];
@@ -170,16 +178,9 @@ std::vector<Chain> Layout::base_chains() const {
   const std::string marked = cat("--mark ", mark, "/", mark, " ");
   std::vector<Chain> out;
   // Never reached: a rule in it tells a flush from a table that stands.
-  for (const Table table : all_tables) {
+  for (const Table table : our_tables) {
     out.push_back({table, std::string(canary_name), {canary_rule()}});
   }
-  Chain& forward = out.emplace_back(Chain{Table::filter, "KUBE-FORWARD", {}});
-  // Linux lets them through un-NATed, and the peer answers with a reset (kubernetes#74839).
-  if (!style_.tcp_be_liberal) forward.rules.push_back("-m conntrack --ctstate INVALID -j DROP");
-  forward.rules.push_back(
-      cat(comment("kubernetes forwarding rules"), "-m mark ", marked, "-j ACCEPT"));
-  forward.rules.push_back(cat(comment("kubernetes forwarding conntrack rule"),
-                              "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"));
   if (!style_.ipv6 && node_.localhost_node_ports) {
     // route_localnet lets neighbours reach 127.0.0.1 (CVE-2020-8558): not past this.
     out.push_back(
@@ -209,26 +210,34 @@ std::vector<Chain> Layout::base_chains() const {
   return out;
 }
 
+Chain Layout::forward_chain() const {
+  const std::string mark = hex(style_.masquerade_mark);
+  Chain forward{Table::filter, "KUBE-FORWARD", {}};
+  // Linux lets them through un-NATed, and the peer answers with a reset (kubernetes#74839).
+  if (!style_.tcp_be_liberal) forward.rules.push_back("-m conntrack --ctstate INVALID -j DROP");
+  // Nearly all packets end here. Those that begin a connection are judged first, and accepted when
+  // they are marked to be masqueraded.
+  forward.rules.push_back(cat(comment("kubernetes forwarding conntrack rule"),
+                              "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"));
+  for (const std::string_view judge : {services_jump, external_jump, firewall_jump}) {
+    forward.rules.push_back(std::string(judge));
+  }
+  forward.rules.push_back(cat(comment("kubernetes forwarding rules"), "-m mark --mark ", mark, "/",
+                              mark, " -j ACCEPT"));
+  return forward;
+}
+
 std::vector<Jump> Layout::jumps() const {
-  const std::string services =
-      cat(is_new, comment("kubernetes service portals"), "-j KUBE-SERVICES");
-  const std::string external = cat(is_new, comment("kubernetes externally-visible service portals"),
-                                   "-j KUBE-EXTERNAL-SERVICES");
-  const std::string firewall =
-      cat(is_new, comment("kubernetes load balancer firewall"), "-j KUBE-PROXY-FIREWALL");
   const std::string portals = cat(comment("kubernetes service portals"), "-j KUBE-SERVICES");
   using enum Table;
   std::vector<Jump> out = {
       {filter, "INPUT", cat(comment("kubernetes health check service ports"), "-j KUBE-NODEPORTS")},
-      {filter, "INPUT", external},
-      {filter, "INPUT", firewall},
-      {filter, "FORWARD", services},
-      {filter, "FORWARD", external},
-      {filter, "FORWARD", firewall},
+      {filter, "INPUT", std::string(external_jump)},
+      {filter, "INPUT", std::string(firewall_jump)},
       {filter, "FORWARD", cat(comment("kubernetes forwarding rules"), "-j KUBE-FORWARD")},
-      {filter, "OUTPUT", services},
-      {filter, "OUTPUT", external},
-      {filter, "OUTPUT", firewall},
+      {filter, "OUTPUT", std::string(services_jump)},
+      {filter, "OUTPUT", std::string(external_jump)},
+      {filter, "OUTPUT", std::string(firewall_jump)},
       {nat, "PREROUTING", portals},
       {nat, "OUTPUT", portals},
       {nat, "POSTROUTING", cat(comment("kubernetes postrouting rules"), "-j KUBE-POSTROUTING")},

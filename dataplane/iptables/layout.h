@@ -14,6 +14,9 @@ namespace fairlead::dataplane::ipt {
 
 enum class Table : uint8_t { mangle, filter, nat };
 inline constexpr Table all_tables[] = {Table::mangle, Table::filter, Table::nat};
+// Rules are in these. Every packet passes each table that there is, so none is made for a canary
+// alone; in mangle there may be those of others, and of earlier versions.
+inline constexpr Table our_tables[] = {Table::filter, Table::nat};
 std::string_view to_string(Table table);
 
 struct Chain {
@@ -106,6 +109,7 @@ class Layout {
   bool ipv6() const { return style_.ipv6; }
   const Style& style() const { return style_; }
   std::vector<Chain> base_chains() const;  // canaries too
+  Chain forward_chain() const;             // leads to shared ones
   std::vector<Jump> jumps() const;         // those of one chain in the order of the packet's way
   std::vector<Chain> branches() const;     // of KUBE-SERVICES: what leads to its leaves
   // The chains that a NodePort needs on its way, and what leads to one of them. None for other

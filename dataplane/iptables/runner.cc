@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -128,19 +129,20 @@ class RealRunner final : public IptablesRunner {
   }
 
   IptablesVariant choose() {
-    const auto has_chains = [&](std::string_view name) {
-      for (const std::string_view chain : {"KUBE-PROXY-CANARY", "KUBE-KUBELET-CANARY"}) {
-        if (run({cat("iptables-", name), "-t", "mangle", "-S", std::string(chain)}, ""))
-          return true;
-      }
-      return false;
+    // An earlier run's, kube-proxy's, the kubelet's.
+    const std::pair<const char*, const char*> canaries[] = {{"nat", "KUBE-PROXY-CANARY"},
+                                                            {"mangle", "KUBE-PROXY-CANARY"},
+                                                            {"mangle", "KUBE-KUBELET-CANARY"}};
+    const auto has_chains = [&](std::string_view name, std::string_view tables) {
+      return std::any_of(std::begin(canaries), std::end(canaries), [&](const auto& canary) {
+        return tables.find(canary.first) != tables.npos &&
+               run({cat("iptables-", name), "-t", canary.first, "-S", canary.second}, "");
+      });
     };
-    // Asking iptables-legacy makes its tables, so it is asked only when there are some.
+    if (has_chains("nft", "nat mangle")) return IptablesVariant::nft;
+    // Asking iptables-legacy makes the table that it is asked about.
     const auto names = read_file("/proc/net/ip_tables_names");
-    if (has_chains("nft")) return IptablesVariant::nft;
-    if (names && names->find("mangle") != names->npos && has_chains("legacy")) {
-      return IptablesVariant::legacy;
-    }
+    if (names && has_chains("legacy", *names)) return IptablesVariant::legacy;
     if (const auto version = run({"iptables", "-V"}, "")) {
       return version->find("legacy") != version->npos ? IptablesVariant::legacy
                                                       : IptablesVariant::nft;

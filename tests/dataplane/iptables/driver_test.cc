@@ -225,6 +225,25 @@ TEST_P(IptablesDriverTest, ChainsOfKubeProxyStayUntilTheyAreTakenOver) {
   EXPECT_EQ(saved().find("KUBE"), std::string::npos) << saved();
 }
 
+// Every packet passes a table that is there, whatever it holds.
+TEST_P(IptablesDriverTest, NoTableIsMadeForNoRules) {
+  const ServiceTable table = big_table(2, 2);
+  const auto driver = kernel_->make_driver();
+  ASSERT_TRUE(driver->start());
+  ASSERT_TRUE(driver->apply(table, {}, true).ok());
+  EXPECT_EQ(saved().find("*mangle"), std::string::npos) << saved();
+  // An earlier version's, and somebody else's.
+  tamper(cat("*mangle\n:KUBE-PROXY-CANARY - [0:0]\n:MINE - [0:0]\n-A KUBE-PROXY-CANARY ",
+             ipt::canary_rule(), "\nCOMMIT\n"));
+  EXPECT_NE(drifts(*driver, true).find("mangle KUBE-PROXY-CANARY belongs to no Service"),
+            std::string::npos);
+  std::string left = saved();
+  left.erase(0, left.find("*mangle"));
+  left.erase(left.find("COMMIT"));
+  EXPECT_NE(left.find(":MINE"), std::string::npos);
+  EXPECT_EQ(left.find("KUBE"), std::string::npos) << left;
+}
+
 TEST_P(IptablesDriverTest, ARefusedChangeIsHealedByAFullComparison) {
   ServiceTable table = big_table(5, 2);
   kernel().allow_refusals();

@@ -131,7 +131,9 @@ std::string text_of(const Layout& layout) {
   for (const Jump& jump : layout.jumps()) {
     append(out, cat(to_string(jump.table), " ", jump.chain, " ", jump.rule, "\n"));
   }
-  for (const Chain& chain : layout.base_chains()) {
+  std::vector<Chain> chains = layout.base_chains();
+  chains.push_back(layout.forward_chain());
+  for (const Chain& chain : chains) {
     for (const std::string& rule : chain.rules) {
       append(out, cat(to_string(chain.table), " ", chain.name, " ", rule, "\n"));
     }
@@ -146,9 +148,6 @@ TEST(Layout, BaseChainsAndJumpsAreAsWritten) {
       R"(filter INPUT -m comment --comment "kubernetes health check service ports" -j KUBE-NODEPORTS
 filter INPUT -m conntrack --ctstate NEW -m comment --comment "kubernetes externally-visible service portals" -j KUBE-EXTERNAL-SERVICES
 filter INPUT -m conntrack --ctstate NEW -m comment --comment "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL
-filter FORWARD -m conntrack --ctstate NEW -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
-filter FORWARD -m conntrack --ctstate NEW -m comment --comment "kubernetes externally-visible service portals" -j KUBE-EXTERNAL-SERVICES
-filter FORWARD -m conntrack --ctstate NEW -m comment --comment "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL
 filter FORWARD -m comment --comment "kubernetes forwarding rules" -j KUBE-FORWARD
 filter OUTPUT -m conntrack --ctstate NEW -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
 filter OUTPUT -m conntrack --ctstate NEW -m comment --comment "kubernetes externally-visible service portals" -j KUBE-EXTERNAL-SERVICES
@@ -158,12 +157,8 @@ nat OUTPUT -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
 nat POSTROUTING -m comment --comment "kubernetes postrouting rules" -j KUBE-POSTROUTING
 filter INPUT -j KUBE-PROXY-LOCALNET
 filter OUTPUT -j KUBE-PROXY-LOCALNET
-mangle KUBE-PROXY-CANARY -m comment --comment "says that nobody flushed" -j RETURN
 filter KUBE-PROXY-CANARY -m comment --comment "says that nobody flushed" -j RETURN
 nat KUBE-PROXY-CANARY -m comment --comment "says that nobody flushed" -j RETURN
-filter KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP
-filter KUBE-FORWARD -m comment --comment "kubernetes forwarding rules" -m mark --mark 0x4000/0x4000 -j ACCEPT
-filter KUBE-FORWARD -m comment --comment "kubernetes forwarding conntrack rule" -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
 filter KUBE-PROXY-LOCALNET ! -s 127.0.0.0/8 -d 127.0.0.0/8 -m comment --comment "block incoming localnet connections" -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP
 filter KUBE-REJECT -p tcp -j REJECT --reject-with tcp-reset
 filter KUBE-REJECT -j REJECT --reject-with icmp-port-unreachable
@@ -171,6 +166,12 @@ nat KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000
 nat KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN
 nat KUBE-POSTROUTING -j MARK --set-xmark 0x4000/0x0
 nat KUBE-POSTROUTING -m comment --comment "kubernetes service traffic requiring SNAT" -j MASQUERADE --random-fully
+filter KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP
+filter KUBE-FORWARD -m comment --comment "kubernetes forwarding conntrack rule" -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+filter KUBE-FORWARD -m conntrack --ctstate NEW -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+filter KUBE-FORWARD -m conntrack --ctstate NEW -m comment --comment "kubernetes externally-visible service portals" -j KUBE-EXTERNAL-SERVICES
+filter KUBE-FORWARD -m conntrack --ctstate NEW -m comment --comment "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL
+filter KUBE-FORWARD -m comment --comment "kubernetes forwarding rules" -m mark --mark 0x4000/0x4000 -j ACCEPT
 )");
 }
 
