@@ -9,18 +9,49 @@
 namespace fairlead::bench {
 
 std::string peer_nat_input(std::string_view chains, std::string_view rules) {
-  return cat("*nat\n:KUBE-SERVICES - [0:0]\n:KUBE-POSTROUTING - [0:0]\n:KUBE-MARK-MASQ - [0:0]\n",
-             chains,
-             "-A PREROUTING -j KUBE-SERVICES\n-A OUTPUT -j KUBE-SERVICES\n"
-             "-A POSTROUTING -j KUBE-POSTROUTING\n"
-             "-A KUBE-MARK-MASQ -j MARK --or-mark 0x4000\n"
-             "-A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN\n"
-             "-A KUBE-POSTROUTING -j MARK --xor-mark 0x4000\n"
-             "-A KUBE-POSTROUTING -j MASQUERADE --random-fully\n",
-             rules, "COMMIT\n");
+  return cat(
+      "*nat\n:KUBE-SERVICES - [0:0]\n:KUBE-POSTROUTING - [0:0]\n:KUBE-MARK-MASQ - [0:0]\n"
+      ":KUBE-NODEPORTS - [0:0]\n",
+      chains,
+      "-A PREROUTING -m comment --comment portals -j KUBE-SERVICES\n"
+      "-A OUTPUT -m comment --comment portals -j KUBE-SERVICES\n"
+      "-A POSTROUTING -m comment --comment postrouting -j KUBE-POSTROUTING\n"
+      "-A KUBE-MARK-MASQ -j MARK --or-mark 0x4000\n"
+      "-A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN\n"
+      "-A KUBE-POSTROUTING -j MARK --xor-mark 0x4000\n"
+      "-A KUBE-POSTROUTING -m comment --comment source -j MASQUERADE --random-fully\n",
+      rules,
+      "-A KUBE-SERVICES -m comment --comment last -m addrtype --dst-type LOCAL -j "
+      "KUBE-NODEPORTS\nCOMMIT\n");
 }
 
 namespace {
+
+// Services without endpoints, source ranges and health check ports would be in these; there are
+// none. The canary, which tells kube-proxy of a flush, is in every table.
+constexpr std::string_view iptables_filters =
+    "*mangle\n"
+    ":KUBE-PROXY-CANARY - [0:0]\n"
+    "COMMIT\n"
+    "*filter\n"
+    ":KUBE-EXTERNAL-SERVICES - [0:0]\n"
+    ":KUBE-FORWARD - [0:0]\n"
+    ":KUBE-NODEPORTS - [0:0]\n"
+    ":KUBE-PROXY-FIREWALL - [0:0]\n"
+    ":KUBE-SERVICES - [0:0]\n"
+    "-A INPUT -m conntrack --ctstate NEW -m comment --comment a -j KUBE-PROXY-FIREWALL\n"
+    "-A INPUT -m comment --comment b -j KUBE-NODEPORTS\n"
+    "-A INPUT -m conntrack --ctstate NEW -m comment --comment c -j KUBE-EXTERNAL-SERVICES\n"
+    "-A FORWARD -m conntrack --ctstate NEW -m comment --comment a -j KUBE-PROXY-FIREWALL\n"
+    "-A FORWARD -m comment --comment d -j KUBE-FORWARD\n"
+    "-A FORWARD -m conntrack --ctstate NEW -m comment --comment e -j KUBE-SERVICES\n"
+    "-A FORWARD -m conntrack --ctstate NEW -m comment --comment c -j KUBE-EXTERNAL-SERVICES\n"
+    "-A OUTPUT -m conntrack --ctstate NEW -m comment --comment a -j KUBE-PROXY-FIREWALL\n"
+    "-A OUTPUT -m conntrack --ctstate NEW -m comment --comment e -j KUBE-SERVICES\n"
+    "-A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP\n"
+    "-A KUBE-FORWARD -m comment --comment f -m mark --mark 0x4000/0x4000 -j ACCEPT\n"
+    "-A KUBE-FORWARD -m comment --comment g -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n"
+    "COMMIT\n";
 
 // One service port with one backend, as a number to name chains by.
 struct Peer {
@@ -46,28 +77,52 @@ std::string iptables_rules(const std::vector<Peer>& peers, const std::string& po
   for (const Peer& peer : peers) {
     const std::string svc = "KUBE-SVC-" + peer.number, sep = "KUBE-SEP-" + peer.number;
     chains += cat(":", svc, " - [0:0]\n:", sep, " - [0:0]\n");
-    const std::string match = cat("-d ", peer.cluster_ip, "/32 -p tcp -m tcp --dport 80 -j ");
+    const std::string remark = cat("-m comment --comment default/s", peer.number, ":http ");
+    const std::string match =
+        cat("-d ", peer.cluster_ip, "/32 -p tcp ", remark, "-m tcp --dport 80 -j ");
     services += cat("-A KUBE-SERVICES ", match, svc, "\n");
     rules += cat("-A ", svc, " ! -s ", pods, " ", match, "KUBE-MARK-MASQ\n");
-    rules += cat("-A ", svc, " -j ", sep, "\n");
-    rules += cat("-A ", sep, " -s ", peer.backend_ip, "/32 -j KUBE-MARK-MASQ\n");
-    rules += cat("-A ", sep, " -p tcp -m tcp -j DNAT --to-destination ", peer.backend_ip, ":",
-                 peer.backend_port, "\n");
+    rules += cat("-A ", svc, " ", remark, "-j ", sep, "\n");
+    rules += cat("-A ", sep, " -s ", peer.backend_ip, "/32 ", remark, "-j KUBE-MARK-MASQ\n");
+    rules += cat("-A ", sep, " -p tcp ", remark, "-m tcp -j DNAT --to-destination ",
+                 peer.backend_ip, ":", peer.backend_port, "\n");
   }
-  return peer_nat_input(chains, services + rules);
+  return cat(iptables_filters, peer_nat_input(chains, services + rules));
 }
 
 std::string nftables_rules(const std::vector<Peer>& peers, const std::string& pods) {
   std::string out =
       "table ip peer {\n"
       "  map service-ips { type ipv4_addr . inet_proto . inet_service : verdict; }\n"
+      "  map no-endpoint-services { type ipv4_addr . inet_proto . inet_service : verdict; }\n"
+      "  map firewall-ips { type ipv4_addr . inet_proto . inet_service : verdict; }\n"
+      "  map service-nodeports { type inet_proto . inet_service : verdict; }\n"
+      "  map no-endpoint-nodeports { type inet_proto . inet_service : verdict; }\n"
+      "  set cluster-ips { type ipv4_addr; }\n"
+      "  set nodeport-ips { type ipv4_addr; elements = { 10.1.0.1 } }\n"
+      "  chain endpoints-check { ip daddr . meta l4proto . th dport vmap @no-endpoint-services; }\n"
+      "  chain nodeports-check {\n"
+      "    ip daddr @nodeport-ips meta l4proto . th dport vmap @no-endpoint-nodeports; }\n"
+      "  chain firewall-check { ip daddr . meta l4proto . th dport vmap @firewall-ips; }\n"
+      "  chain cluster-ips-check { ip daddr @cluster-ips reject; }\n"
+      "  chain filter-prerouting { type filter hook prerouting priority -110;\n"
+      "    ct state new jump firewall-check; }\n"
+      "  chain filter-output-before { type filter hook output priority -110;\n"
+      "    ct state new jump firewall-check; }\n"
+      "  chain filter-input { type filter hook input priority 0;\n"
+      "    ct state new jump nodeports-check; ct state new jump endpoints-check; }\n"
+      "  chain filter-forward { type filter hook forward priority 0;\n"
+      "    ct state new jump endpoints-check; ct state new jump cluster-ips-check; }\n"
+      "  chain filter-output { type filter hook output priority 0;\n"
+      "    ct state new jump endpoints-check; ct state new jump cluster-ips-check; }\n"
       "  chain mark-for-masquerade { meta mark set meta mark or 0x4000; }\n"
-      "  chain services { ip daddr . meta l4proto . th dport vmap @service-ips; }\n"
+      "  chain services { ip daddr . meta l4proto . th dport vmap @service-ips;\n"
+      "    ip daddr @nodeport-ips meta l4proto . th dport vmap @service-nodeports; }\n"
       "  chain prerouting { type nat hook prerouting priority -100; jump services; }\n"
       "  chain output { type nat hook output priority -100; jump services; }\n"
       "  chain postrouting { type nat hook postrouting priority 100;\n"
       "    meta mark & 0x4000 != 0 meta mark set meta mark xor 0x4000 masquerade fully-random; }\n";
-  std::string elements;
+  std::string elements, addresses;
   for (const Peer& peer : peers) {
     const std::string svc = "service-" + peer.number, sep = "endpoint-" + peer.number;
     out += cat("  chain ", sep, " { ip saddr ", peer.backend_ip,
@@ -76,8 +131,10 @@ std::string nftables_rules(const std::vector<Peer>& peers, const std::string& po
     out += cat("  chain ", svc, " { ip daddr ", peer.cluster_ip, " tcp dport 80 ip saddr != ", pods,
                " jump mark-for-masquerade; numgen random mod 1 vmap { 0 : goto ", sep, " }; }\n");
     elements += cat(elements.empty() ? "" : ", ", peer.cluster_ip, " . tcp . 80 : goto ", svc);
+    addresses += cat(addresses.empty() ? "" : ", ", peer.cluster_ip);
   }
-  return cat(out, "}\nadd element ip peer service-ips { ", elements, " }\n");
+  return cat(out, "}\nadd element ip peer service-ips { ", elements,
+             " }\nadd element ip peer cluster-ips { ", addresses, " }\n");
 }
 
 std::string ipvs_services(const std::vector<Peer>& peers) {

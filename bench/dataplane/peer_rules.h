@@ -1,5 +1,6 @@
 // Rule sets that others would make of the same services, by the kernel's own tools: peers in the
-// same run. TCP ClusterIPs only.
+// same run. Services are TCP ClusterIPs only; the chains that every packet passes are all there, as
+// kube-proxy makes them, those of its filters too.
 #pragma once
 
 #include <string>
@@ -14,8 +15,8 @@ namespace fairlead::bench {
 // ipvs (ipvsadm, addresses on a dummy device).
 void load_peer_rules(std::string_view tool, const dataplane::ServiceTable& table);
 
-// An input of iptables-restore for kube-proxy's nat table: what leads to KUBE-SERVICES and
-// KUBE-POSTROUTING, and these; then the chains (":NAME - [0:0]" lines) and rules of Services.
+// A part of an input of iptables-restore for kube-proxy's nat table: what leads to KUBE-SERVICES
+// and KUBE-POSTROUTING, and these; then the chains (":NAME - [0:0]" lines) and rules of Services.
 std::string peer_nat_input(std::string_view chains, std::string_view rules);
 
 }  // namespace fairlead::bench
