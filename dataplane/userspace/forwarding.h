@@ -1,8 +1,8 @@
 // What the TCP and the UDP half of the forwarding thread share.
 #pragma once
 
-#include <atomic>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "base/clock.h"
@@ -34,14 +34,22 @@ struct ForwardingLimits {
   Duration sweep = std::chrono::seconds(1);  // how often idle flows are looked for
 };
 
-// The table of now. Thread-safe.
+// The table of now. Thread-safe. Not a std::atomic: the pointer's own of GCC 12 lets a load race
+// with the next store (libstdc++ unlocks with relaxed order).
 class PublishedTable {
  public:
-  std::shared_ptr<const RoutingTable> load() const { return table_.load(); }
-  void store(std::shared_ptr<const RoutingTable> table) { table_.store(std::move(table)); }
+  std::shared_ptr<const RoutingTable> load() const {
+    const std::lock_guard lock(mutex_);
+    return table_;
+  }
+  void store(std::shared_ptr<const RoutingTable> table) {
+    const std::lock_guard lock(mutex_);
+    table_.swap(table);  // the old one ends with `table`, outside the lock
+  }
 
  private:
-  std::atomic<std::shared_ptr<const RoutingTable>> table_{std::make_shared<const RoutingTable>()};
+  mutable std::mutex mutex_;
+  std::shared_ptr<const RoutingTable> table_ = std::make_shared<const RoutingTable>();
 };
 
 struct ForwardingMetrics {

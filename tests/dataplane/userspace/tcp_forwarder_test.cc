@@ -50,9 +50,10 @@ TEST_F(TcpForwarding, TheEndOfOneDirectionLeavesTheOther) {
       {"long ones, the client first", false, 3 << 20, 3 << 20},
       {"long ones, the server first", true, 3 << 20, 3 << 20},
   };
-  const Case* now = nullptr;
+  std::atomic<const Case*> current = nullptr;
   std::atomic<bool> right = false;
   LoopbackServer server([&](int fd) {
+    const Case* now = current;
     const std::string request = pattern(now->request, 1), answer = pattern(now->answer, 2);
     const auto speak = [&] {
       send_all(fd, answer);
@@ -65,7 +66,7 @@ TEST_F(TcpForwarding, TheEndOfOneDirectionLeavesTheOther) {
   begin({server.address()});
   for (const Case& one : cases) {
     SCOPED_TRACE(one.name);
-    now = &one;
+    current = &one;
     right = false;
     const net::Fd fd = dial(address_);
     std::string answer;
