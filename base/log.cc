@@ -60,6 +60,7 @@ void Log::write(LogLevel level, std::string_view message, Fields fields) const {
 }
 
 void MemoryLogSink::write(LogLevel, std::string_view line) {
+  const std::lock_guard lock(mutex_);
   text_ += line;
   text_ += '\n';
 }

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <initializer_list>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -74,9 +75,13 @@ class Log {
 class MemoryLogSink final : public LogSink {
  public:
   void write(LogLevel level, std::string_view line) override;
-  std::string text() const { return text_; }
+  std::string text() const {
+    const std::lock_guard lock(mutex_);
+    return text_;
+  }
 
  private:
+  mutable std::mutex mutex_;
   std::string text_;
 };
 
