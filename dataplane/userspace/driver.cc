@@ -64,7 +64,7 @@ class UserspaceDriver final : public Driver {
   void keep_addresses_in_use();
   void drain();
   Result<size_t> adopt_connections();
-  void forget_ended(const userspace::RouteSources& routes = {});
+  void forget_ended(const userspace::RouteSources& routes, bool translated);
   Result<void> attach() {
     return doors_.capture->attach(forwarder_->tcp_listener(), forwarder_->udp_socket());
   }
@@ -97,7 +97,7 @@ Result<void> UserspaceDriver::remove_routes() {
   FL_TRY_VOID(open_routes());
   FL_TRY(const auto routes, doors_.routes->list());
   Result<void> result;
-  if (!routes.empty() || !wanted_.entries().empty()) forget_ended(routes);
+  if (!routes.empty() || !wanted_.entries().empty()) forget_ended(routes, false);
   for (const auto& [ip, source] : routes) {
     if (auto removed = doors_.routes->remove(ip); !removed) result = std::move(removed);
   }
@@ -129,7 +129,7 @@ void UserspaceDriver::drain() {
 }
 
 // Of what an earlier run served `routes` are left.
-void UserspaceDriver::forget_ended(const userspace::RouteSources& routes) {
+void UserspaceDriver::forget_ended(const userspace::RouteSources& routes, bool translated) {
   const auto serves = [&](const SocketAddress& to) {
     return routes.contains(to.ip) ||
            wanted_.entries().contains(userspace::FlowKey{to, Protocol::tcp});
@@ -138,7 +138,7 @@ void UserspaceDriver::forget_ended(const userspace::RouteSources& routes) {
     return forwarder_ ? forwarder_->connections().clients
                       : std::vector<userspace::ConnectionSide>();
   };
-  if (const auto done = handover_.forget_ended(serves, connections); !done) {
+  if (const auto done = handover_.forget_ended(serves, connections, translated); !done) {
     log_.warn(cat("ended connections stay tracked: ", done.error().message));
   } else if (*done > 0) {
     log_.info("ended connections are forgotten", {{"connections", *done}});
@@ -308,11 +308,11 @@ Result<size_t> UserspaceDriver::adopt_connections() {
 // eBPF mode translates in programs of its own, which begin with the first packet of a connection.
 Result<void> UserspaceDriver::prepare_retire(std::string_view successor) {
   if (!forwarder_ || retired_ || successor == to_string(Mode::ebpf)) return {};
-  forget_ended();
-  FL_TRY(size_t adopted, adopt_connections());
+  forget_ended({}, true);
+  const Result<size_t> first = adopt_connections();
   FL_TRY_VOID(handover_.track());
   FL_TRY(const size_t later, adopt_connections());  // those that have begun meanwhile
-  adopted += later;
+  const size_t adopted = first.value_or(0) + later;
   if (adopted != 0) log_.info("open connections are tracked now", {{"connections", adopted}});
   return {};
 }
@@ -325,7 +325,7 @@ void UserspaceDriver::stay() {
 Result<void> UserspaceDriver::retire() {
   doors_.capture->detach();
   retired_ = true;
-  forget_ended();  // those that ended while they were taken up
+  forget_ended({}, false);  // those that ended while they were taken up
   return handover_.end();
 }
 

@@ -9,13 +9,13 @@ namespace {
 
 // `carried` is sorted.
 bool has_ended(const TrackedFlow& flow, const Handover::Serves& serves,
-               std::span<const ConnectionSide> carried) {
+               std::span<const ConnectionSide> carried, bool translated) {
   const auto is_carried = [&](const SocketAddress& client, const SocketAddress& dialled) {
     return std::binary_search(carried.begin(), carried.end(), ConnectionSide{client, dialled});
   };
   if (flow.stage == FlowStage::opening) return false;
   if (serves(flow.destination)) {
-    if (flow.translated()) return flow.stage == FlowStage::ended;
+    if (flow.translated()) return translated && flow.stage == FlowStage::ended;
     return !is_carried(flow.source, flow.destination);
   }
   // What the tracker saw first was an answer, so it takes the server for the client.
@@ -62,14 +62,15 @@ Result<size_t> Handover::adopt(std::span<const ConnectionSide> connections) {
   return adopted;
 }
 
-Result<size_t> Handover::forget_ended(const Serves& serves, const Connections& connections) {
+Result<size_t> Handover::forget_ended(const Serves& serves, const Connections& connections,
+                                      bool translated) {
   size_t forgotten = 0;
   if (conntrack_ == nullptr) return forgotten;
   FL_TRY(const std::vector<TrackedFlow> flows, conntrack_->flows(Protocol::tcp));
   std::vector<ConnectionSide> carried = connections();
   std::sort(carried.begin(), carried.end());
   for (const TrackedFlow& flow : flows) {
-    if (!has_ended(flow, serves, carried)) continue;
+    if (!has_ended(flow, serves, carried, translated)) continue;
     FL_TRY(const bool removed, conntrack_->remove_unchanged(flow));
     forgotten += removed;
   }

@@ -34,11 +34,13 @@ class Handover {
   // carries.
   using Serves = std::function<bool(const SocketAddress&)>;
   using Connections = std::function<std::vector<ConnectionSide>()>;
-  // Forgets the connections to served addresses that have ended: all that the tracker calls so, and
-  // those that nobody translates and nobody carries, whatever it says, unless they are opening.
-  // `connections` is called when the tracker has been read, so that none is missing that it had
-  // seen open. Returns how many were forgotten.
-  Result<size_t> forget_ended(const Serves& serves, const Connections& connections);
+  // Forgets the connections to served addresses that nobody translates and nobody carries, whatever
+  // the tracker says of them, unless they are opening. `connections` is called when the tracker has
+  // been read, so that none is missing that it had seen open. With `translated` those, too, that it
+  // has translated and seen end: as long as no other mode acts, they are of one before this.
+  // Returns how many were forgotten.
+  Result<size_t> forget_ended(const Serves& serves, const Connections& connections,
+                              bool translated);
   // Others keep the tracker at work, or nobody needs it. Also takes away what a run that was killed
   // left; where there is no nf_tables there is nothing.
   Result<void> end();

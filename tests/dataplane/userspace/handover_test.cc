@@ -117,7 +117,6 @@ TEST_F(HandoverTest, OnlyWhatNobodyTranslatesAndNobodyCarriesIsForgotten) {
       {"opening", flow("10.1.0.2:3", here, here, FlowStage::opening), false},
       {"carried", flow("10.1.0.2:4", here, here), false},
       {"translated", flow("10.1.0.2:5", here, backend), false},
-      {"translated, ended", flow("10.1.0.2:6", here, backend, FlowStage::ended), true},
       {"seen from its answer on", flow(here, "10.1.0.2:7", "10.1.0.2:7"), true},
       {"carried, seen from its answer on", flow(here, "10.1.0.2:8", "10.1.0.2:8"), false},
       {"another port", flow("10.1.0.2:1", "10.96.0.1:81", "10.96.0.1:81"), false},
@@ -133,11 +132,16 @@ TEST_F(HandoverTest, OnlyWhatNobodyTranslatesAndNobodyCarriesIsForgotten) {
     conntrack_->add(c.flow);
     forgotten += c.forgotten;
   }
-  EXPECT_EQ(*handover_->forget_ended(serves, carried), forgotten);
+  const TrackedFlow former = flow("10.1.0.2:6", here, backend, FlowStage::ended);
+  conntrack_->add(former);
+  EXPECT_EQ(*handover_->forget_ended(serves, carried, false), forgotten);
   for (const Case& c : cases) {
     EXPECT_EQ(conntrack_->all().contains(c.flow), !c.forgotten) << c.what;
   }
-  EXPECT_EQ(*handover_->forget_ended(serves, carried), 0u);
+  EXPECT_EQ(*handover_->forget_ended(serves, carried, false), 0u);
+  EXPECT_TRUE(conntrack_->all().contains(former));
+  EXPECT_EQ(*handover_->forget_ended(serves, carried, true), 1u);
+  EXPECT_FALSE(conntrack_->all().contains(former));
 }
 
 TEST_F(HandoverTest, AConnectionThatBeganWhileTheTrackerWasReadIsCarried) {
@@ -148,7 +152,7 @@ TEST_F(HandoverTest, AConnectionThatBeganWhileTheTrackerWasReadIsCarried) {
     EXPECT_EQ(conntrack_->reads(), 1u);
     return std::vector{connection("10.1.0.2:1", "10.96.0.1:80")};
   };
-  EXPECT_EQ(*handover_->forget_ended(all, asked_late), 0u);
+  EXPECT_EQ(*handover_->forget_ended(all, asked_late, true), 0u);
 }
 
 TEST_F(HandoverTest, RefusalsAreNamed) {
@@ -167,7 +171,7 @@ TEST_F(HandoverTest, RefusalsAreNamed) {
   ASSERT_FALSE(adopted);
   EXPECT_EQ(adopted.error().message, "no memory");
   const auto none = [] { return std::vector<ConnectionSide>(); };
-  EXPECT_FALSE(handover_->forget_ended([](const SocketAddress&) { return true; }, none));
+  EXPECT_FALSE(handover_->forget_ended([](const SocketAddress&) { return true; }, none, true));
 }
 
 TEST(HandoverWithoutDoors, DoesNothing) {
