@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "dataplane/compile.h"
 #include "dataplane/flow.h"
 #include "tests/dataplane/cluster.h"
 
@@ -175,5 +176,34 @@ inline const std::pair<const char*, void (*)(NodeConfig&)> node_facts[] = {
      }},
     {"no address", [](NodeConfig& node) { node.node_ips.clear(); }},
 };
+
+// Clusters that change, on a node that is another one now and then. apply(table, changed, full)
+// makes the rules; check(table) walks through them.
+template <class Apply, class Check>
+void walk_random_clusters(uint32_t seeds, Apply apply, Check check) {
+  for (uint32_t seed = 1; seed <= seeds; ++seed) {
+    RandomCluster cluster(seed);
+    ServiceTable table;
+    table.node = random_node();
+    apply(table, {}, true);
+    size_t fact = seed;
+    for (int step = 0; step < 60; ++step) {
+      SCOPED_TRACE(cat("seed ", seed, " step ", step));
+      const auto tick = cluster.step();
+      apply(table, update(table, *tick.snapshot, tick.changes), false);
+      if (step % 15 != 14) continue;
+      check(table);
+      const auto& [name, change] = node_facts[++fact % std::size(node_facts)];
+      SCOPED_TRACE(name);
+      const NodeConfig before = table.node;
+      change(table.node);
+      apply(table, {}, true);
+      check(table);
+      table.node = before;
+      apply(table, {}, true);
+      if (testing::Test::HasFailure()) return;
+    }
+  }
+}
 
 }  // namespace fairlead::dataplane

@@ -79,31 +79,12 @@ TEST_P(Walks, EveryKindOfServiceOnEveryKindOfNode) {
 }
 
 TEST_P(Walks, RandomClustersThatChange) {
-  for (uint32_t seed = 1; seed <= GetParam().seeds; ++seed) {
-    RandomCluster cluster(seed);
-    ServiceTable table;
-    table.node = random_node();
-    apply(table);
-    size_t fact = seed;
-    for (int step = 0; step < 60; ++step) {
-      SCOPED_TRACE(cat("seed ", seed, " step ", step));
-      const auto tick = cluster.step();
-      const auto changed = update(table, *tick.snapshot, tick.changes);
-      apply(table, changed, false);
-      if (step % 15 != 14) continue;
-      check_kernel(*kernel_, table);
-      // Another node for a while, in one apply.
-      const auto& [name, change] = node_facts[++fact % std::size(node_facts)];
-      SCOPED_TRACE(name);
-      const NodeConfig before = table.node;
-      change(table.node);
-      apply(table);
-      check_kernel(*kernel_, table);
-      table.node = before;
-      apply(table);
-      if (HasFailure()) return;
-    }
-  }
+  walk_random_clusters(
+      GetParam().seeds,
+      [&](const ServiceTable& table, const std::set<api::ObjectKey>& changed, bool full) {
+        apply(table, changed, full);
+      },
+      [&](const ServiceTable& table) { check_kernel(*kernel_, table); });
 }
 
 // An address of the node with a port that is also another Service's NodePort.

@@ -53,30 +53,12 @@ TEST_P(NftWalks, EveryKindOfServiceOnEveryKindOfNode) {
 }
 
 TEST_P(NftWalks, RandomClustersThatChange) {
-  for (uint32_t seed = 1; seed <= (GetParam() ? 1u : 3u); ++seed) {
-    RandomCluster cluster(seed);
-    ServiceTable table;
-    table.node = random_node();
-    apply(table);
-    size_t fact = seed;
-    for (int step = 0; step < 60; ++step) {
-      SCOPED_TRACE(cat("seed ", seed, " step ", step));
-      const auto tick = cluster.step();
-      apply(table, update(table, *tick.snapshot, tick.changes), false);
-      if (step % 15 != 14) continue;
-      check(table);
-      // Another node for a while.
-      const auto& [name, change] = node_facts[++fact % std::size(node_facts)];
-      SCOPED_TRACE(name);
-      const NodeConfig before = table.node;
-      change(table.node);
-      apply(table);
-      check(table);
-      table.node = before;
-      apply(table);
-      if (HasFailure()) return;
-    }
-  }
+  walk_random_clusters(
+      GetParam() ? 1 : 3,
+      [&](const ServiceTable& table, const std::set<api::ObjectKey>& changed, bool full) {
+        apply(table, changed, full);
+      },
+      [&](const ServiceTable& table) { check(table); });
 }
 
 // Ranges that hold, cut and touch those of before: the kernel's set takes no two that overlap.
