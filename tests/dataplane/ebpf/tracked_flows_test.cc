@@ -155,6 +155,12 @@ TEST(TrackedFlows, TheTrackerIsGivenWhatIsOpen) {
   EXPECT_EQ(seen, (std::set<std::pair<SocketAddress, SocketAddress>>{{at(client), at(backend)},
                                                                      {at(node), at(backend)}}));
   EXPECT_EQ(*give_to_tracker(tracker, maps, now), 0u) << "it knows them";
+
+  // One that has ended on the same ports, while the tracker was not at work.
+  net::FakeConntrack late;
+  late.add({Protocol::tcp, at(client), at(backend), at(backend), at(client), 0, FlowStage::ended});
+  EXPECT_EQ(*give_to_tracker(late, maps, now), 2u);
+  EXPECT_EQ(late.all(), tracker.all());
 }
 
 TEST(TrackedFlows, ATrackerThatCannotBeAskedSaysSo) {
