@@ -218,6 +218,19 @@ Result<bool> Conntrack::remove_unchanged(const TrackedFlow& flow) {
   return remove(flow);
 }
 
+Result<bool> Conntrack::adopt_open(const SocketAddress& client, const SocketAddress& server) {
+  FL_TRY(const bool added, adopt(client, server));
+  if (added) return true;
+  for (const auto& [from, to] : {std::pair(client, server), std::pair(server, client)}) {
+    FL_TRY(const std::optional<TrackedFlow> known, find({Protocol::tcp, from, to}));
+    if (!known) continue;
+    const bool between = known->source == client || known->source == server;
+    if (between && !known->translated() && known->stage != FlowStage::ended) return false;
+    FL_TRY_VOID(remove(*known));
+  }
+  return adopt(client, server);
+}
+
 std::unique_ptr<Conntrack> make_conntrack() { return std::make_unique<Ctnetlink>(); }
 
 Result<std::vector<TrackedFlow>> FakeConntrack::flows(Protocol protocol) {

@@ -38,6 +38,11 @@ class Conntrack {
   // from now on and meet no rule of NAT. Without one it is forgotten after five minutes. False when
   // the tracker knows it already.
   virtual Result<bool> adopt(const SocketAddress& client, const SocketAddress& server) = 0;
+
+  // The same for one that is known to be open. Whatever else the tracker takes its ports for has
+  // ended, perhaps unseen, and gives way: in its place segments would be translated, or be out of
+  // its windows. False when it is known as open and untranslated, whoever is taken for its client.
+  Result<bool> adopt_open(const SocketAddress& client, const SocketAddress& server);
 };
 
 // Over ctnetlink (linux/netfilter/nfnetlink_conntrack.h). Opens its socket at the first call, in

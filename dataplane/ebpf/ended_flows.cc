@@ -26,8 +26,8 @@ Result<ForgottenFlows> forget_ended(net::Conntrack& tracker,
       continue;
     }
     FL_TRY(const bool removed, tracker.remove_unchanged(flow));
-    ++(removed ? out.forgotten
-               : out.open);  // open: another one now, or gone, as the next look says
+    // If not it is another one now, or gone: the next look says.
+    ++(removed ? out.forgotten : out.open);
   }
   return out;
 }

@@ -89,15 +89,7 @@ Result<size_t> give_to_tracker(net::Conntrack& tracker, const Maps& maps, uint32
   if (error != 0) return fail(cat("cannot read the conntrack map: ", std::strerror(error)));
   size_t given = 0;
   for (const Seen& one : open) {
-    FL_TRY(bool is_new, tracker.adopt(one.client, one.server));
-    if (!is_new) {
-      // It may be one that has ended on the same ports while the tracker was not at work: segments
-      // of ours would be out of its windows, and dropped as invalid.
-      FL_TRY(const auto known, tracker.find({Protocol::tcp, one.client, one.server}));
-      if (!known || known->translated() || known->stage != FlowStage::ended) continue;
-      FL_TRY_VOID(tracker.remove(*known));
-      FL_TRY(is_new, tracker.adopt(one.client, one.server));
-    }
+    FL_TRY(const bool is_new, tracker.adopt_open(one.client, one.server));
     given += is_new;
   }
   return given;

@@ -39,24 +39,11 @@ Result<void> Handover::track() {
   return {};
 }
 
-// Whoever else has its ports has ended: they would not be free.
-Result<bool> Handover::adopt(const ConnectionSide& one) {
-  FL_TRY(const bool added, conntrack_->adopt(one.client, one.dialled));
-  if (added) return true;
-  FL_TRY(const auto known, conntrack_->find({Protocol::tcp, one.client, one.dialled}));
-  if (known && !known->translated() && known->source == one.client) return false;
-  FL_TRY(const auto answers, conntrack_->find({Protocol::tcp, one.dialled, one.client}));
-  if (answers && !answers->translated() && answers->source == one.dialled) return false;
-  if (known) FL_TRY_VOID(conntrack_->remove(*known));
-  if (answers) FL_TRY_VOID(conntrack_->remove(*answers));
-  return conntrack_->adopt(one.client, one.dialled);
-}
-
 Result<size_t> Handover::adopt(std::span<const ConnectionSide> connections) {
   size_t adopted = 0;
   if (conntrack_ == nullptr) return adopted;
   for (const ConnectionSide& one : connections) {
-    FL_TRY(const bool added, adopt(one));
+    FL_TRY(const bool added, conntrack_->adopt_open(one.client, one.dialled));
     adopted += added;
   }
   return adopted;

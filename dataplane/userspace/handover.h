@@ -46,8 +46,6 @@ class Handover {
   Result<void> end();
 
  private:
-  Result<bool> adopt(const ConnectionSide& one);
-
   std::unique_ptr<NftRunner> rules_;
   std::unique_ptr<net::Conntrack> conntrack_;
 };

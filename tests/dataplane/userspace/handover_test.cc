@@ -88,6 +88,18 @@ TEST_F(HandoverTest, WhoeverHadThePortOfAConnectionToABackendGivesWay) {
   EXPECT_EQ(*handover_->adopt(ours), 0u);
 }
 
+TEST_F(HandoverTest, AnEndedOneOfTheSamePortsGivesWay) {
+  for (const TrackedFlow& earlier :
+       {flow("10.1.0.2:4000", "10.96.0.1:80", "10.96.0.1:80", FlowStage::ended),
+        flow("10.96.0.1:80", "10.1.0.2:4000", "10.1.0.2:4000", FlowStage::ended)}) {
+    conntrack_->add(earlier);
+    EXPECT_EQ(*handover_->adopt(std::vector{connection("10.1.0.2:4000", "10.96.0.1:80")}), 1u);
+    const TrackedFlow now = flow("10.1.0.2:4000", "10.96.0.1:80", "10.96.0.1:80");
+    EXPECT_EQ(conntrack_->all(), std::set{now});
+    EXPECT_TRUE(*conntrack_->remove(now));
+  }
+}
+
 TEST_F(HandoverTest, WhatTheTrackerKnowsOfAnOpenConnectionStays) {
   TrackedFlow another_port = flow("192.0.2.1:5000", "10.2.0.2:8080", "10.2.0.2:8080");
   another_port.reply_destination.port = 1024;
