@@ -8,20 +8,22 @@
 namespace fairlead::dataplane::ipt {
 namespace {
 
-constexpr std::string_view services_jump =
-    "-m conntrack --ctstate NEW -m comment --comment \"kubernetes service portals\" "
-    "-j KUBE-SERVICES";
-constexpr std::string_view external_jump =
-    "-m conntrack --ctstate NEW -m comment --comment \"kubernetes externally-visible service "
-    "portals\" -j KUBE-EXTERNAL-SERVICES";
-constexpr std::string_view firewall_jump =
-    "-m conntrack --ctstate NEW -m comment --comment \"kubernetes load balancer firewall\" "
-    "-j KUBE-PROXY-FIREWALL";
-
 std::string hex(uint32_t value) {
   char digits[8];
   const auto end = std::to_chars(digits, digits + sizeof digits, value, 16).ptr;
   return cat("0x", std::string_view(digits, end));
+}
+
+// Who judges a packet that begins a connection.
+constexpr std::pair<std::string_view, std::string_view> services_judge{"kubernetes service portals",
+                                                                       "KUBE-SERVICES"};
+constexpr std::pair<std::string_view, std::string_view> external_judge{
+    "kubernetes externally-visible service portals", "KUBE-EXTERNAL-SERVICES"};
+constexpr std::pair<std::string_view, std::string_view> firewall_judge{
+    "kubernetes load balancer firewall", "KUBE-PROXY-FIREWALL"};
+
+std::string when_new(const std::pair<std::string_view, std::string_view>& judge) {
+  return cat("-m conntrack --ctstate NEW ", comment(judge.first), "-j ", judge.second);
 }
 
 struct SharedFacts {
@@ -219,8 +221,8 @@ Chain Layout::forward_chain() const {
   // they are marked to be masqueraded.
   forward.rules.push_back(cat(comment("kubernetes forwarding conntrack rule"),
                               "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"));
-  for (const std::string_view judge : {services_jump, external_jump, firewall_jump}) {
-    forward.rules.push_back(std::string(judge));
+  for (const auto& judge : {services_judge, external_judge, firewall_judge}) {
+    forward.rules.push_back(when_new(judge));
   }
   forward.rules.push_back(cat(comment("kubernetes forwarding rules"), "-m mark --mark ", mark, "/",
                               mark, " -j ACCEPT"));
@@ -232,12 +234,12 @@ std::vector<Jump> Layout::jumps() const {
   using enum Table;
   std::vector<Jump> out = {
       {filter, "INPUT", cat(comment("kubernetes health check service ports"), "-j KUBE-NODEPORTS")},
-      {filter, "INPUT", std::string(external_jump)},
-      {filter, "INPUT", std::string(firewall_jump)},
+      {filter, "INPUT", when_new(external_judge)},
+      {filter, "INPUT", when_new(firewall_judge)},
       {filter, "FORWARD", cat(comment("kubernetes forwarding rules"), "-j KUBE-FORWARD")},
-      {filter, "OUTPUT", std::string(services_jump)},
-      {filter, "OUTPUT", std::string(external_jump)},
-      {filter, "OUTPUT", std::string(firewall_jump)},
+      {filter, "OUTPUT", when_new(services_judge)},
+      {filter, "OUTPUT", when_new(external_judge)},
+      {filter, "OUTPUT", when_new(firewall_judge)},
       {nat, "PREROUTING", portals},
       {nat, "OUTPUT", portals},
       {nat, "POSTROUTING", cat(comment("kubernetes postrouting rules"), "-j KUBE-POSTROUTING")},
