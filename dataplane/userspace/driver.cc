@@ -39,7 +39,7 @@ class UserspaceDriver final : public Driver {
     drain();
     forwarder_.reset();
     // Nobody guards the ports of a VIP any more: servers of the node would be reached through it.
-    if (const auto removed = remove_routes(); !removed) log_.warn(removed.error().message);
+    if (const auto removed = give_up_addresses(); !removed) log_.warn(removed.error().message);
   }
 
   std::string_view mode() const override { return "userspace"; }
@@ -58,13 +58,18 @@ class UserspaceDriver final : public Driver {
 
  private:
   Result<void> open_routes();
-  Result<void> remove_routes();
+  Result<void> give_up_addresses();
   void restore(ApplyReport& report);
   Result<std::vector<Drift>> differences();
   void keep_addresses_in_use();
   void drain();
-  Result<size_t> adopt_connections();
-  void forget_ended(const userspace::RouteSources& routes, bool translated);
+  bool serves(const SocketAddress& to) const {
+    return wanted_.entries().contains(userspace::FlowKey{to, Protocol::tcp});
+  }
+  userspace::CarriedConnections carried() const {
+    return forwarder_ ? forwarder_->connections() : userspace::CarriedConnections();
+  }
+  void forget_ended(const userspace::RouteSources& left = {});
   Result<void> attach() {
     return doors_.capture->attach(forwarder_->tcp_listener(), forwarder_->udp_socket());
   }
@@ -93,11 +98,12 @@ Result<void> UserspaceDriver::open_routes() {
   return {};
 }
 
-Result<void> UserspaceDriver::remove_routes() {
+// Nothing leads here any more, and the tracker knows nothing of what did.
+Result<void> UserspaceDriver::give_up_addresses() {
   FL_TRY_VOID(open_routes());
   FL_TRY(const auto routes, doors_.routes->list());
   Result<void> result;
-  if (!routes.empty() || !wanted_.entries().empty()) forget_ended(routes, false);
+  if (!routes.empty() || !wanted_.entries().empty()) forget_ended(routes);
   for (const auto& [ip, source] : routes) {
     if (auto removed = doors_.routes->remove(ip); !removed) result = std::move(removed);
   }
@@ -128,17 +134,10 @@ void UserspaceDriver::drain() {
   if (left != 0) log_.warn("connections end with the program", {{"connections", left}});
 }
 
-// Of what an earlier run served `routes` are left.
-void UserspaceDriver::forget_ended(const userspace::RouteSources& routes, bool translated) {
-  const auto serves = [&](const SocketAddress& to) {
-    return routes.contains(to.ip) ||
-           wanted_.entries().contains(userspace::FlowKey{to, Protocol::tcp});
-  };
-  const auto connections = [&] {
-    return forwarder_ ? forwarder_->connections().clients
-                      : std::vector<userspace::ConnectionSide>();
-  };
-  if (const auto done = handover_.forget_ended(serves, connections, translated); !done) {
+// What an earlier run served is where its routes are `left`.
+void UserspaceDriver::forget_ended(const userspace::RouteSources& left) {
+  const auto served = [&](const SocketAddress& to) { return left.contains(to.ip) || serves(to); };
+  if (const auto done = handover_.forget_ended(served, [&] { return carried(); }); !done) {
     log_.warn(cat("ended connections stay tracked: ", done.error().message));
   } else if (*done > 0) {
     log_.info("ended connections are forgotten", {{"connections", *done}});
@@ -151,7 +150,7 @@ Result<void> UserspaceDriver::start() {
   FL_TRY(const auto left, doors_.routes->list());
   if (!left.empty()) {
     log_.info("removing the local addresses of an earlier run", {{"routes", left.size()}});
-    FL_TRY_VOID(remove_routes());
+    FL_TRY_VOID(give_up_addresses());
   }
   FL_TRY(forwarder_, userspace::Forwarder::start(options_.limits, *doors_.clock, metrics_, log_));
   if (auto attached = attach(); !attached) {
@@ -239,7 +238,7 @@ Result<void> UserspaceDriver::cleanup() {
   node_.reset();  // the next apply() begins anew, also when something stays now
   retired_ = false;
   const auto ended = handover_.end();
-  auto removed = remove_routes();
+  auto removed = give_up_addresses();
   const auto state = doors_.capture->read();
   if (!state) return std::unexpected(state.error());
   for (const auto& [key, value] : state->entries) FL_TRY_VOID(doors_.capture->erase(key));
@@ -296,24 +295,15 @@ std::vector<std::string> UserspaceDriver::kernel_entries(const api::ObjectKey& s
   return lines;
 }
 
-// Both sides: the tracker changes the port of a connection that it first sees in the middle, when
-// another one that it remembers has had it.
-Result<size_t> UserspaceDriver::adopt_connections() {
-  const userspace::CarriedConnections carried = forwarder_->connections();
-  FL_TRY(const size_t clients, handover_.adopt(carried.clients));
-  FL_TRY(const size_t backends, handover_.adopt(carried.backends));
-  return clients + backends;
-}
-
 // eBPF mode translates in programs of its own, which begin with the first packet of a connection.
 Result<void> UserspaceDriver::prepare_retire(std::string_view successor) {
   if (!forwarder_ || retired_ || successor == to_string(Mode::ebpf)) return {};
-  forget_ended({}, true);
-  const Result<size_t> first = adopt_connections();
-  FL_TRY_VOID(handover_.track());
-  FL_TRY(const size_t later, adopt_connections());  // those that have begun meanwhile
-  const size_t adopted = first.value_or(0) + later;
-  if (adopted != 0) log_.info("open connections are tracked now", {{"connections", adopted}});
+  FL_TRY(const auto begun, handover_.begin([&](const SocketAddress& to) { return serves(to); },
+                                           [&] { return carried(); }));
+  if (begun.adopted + begun.forgotten != 0) {
+    log_.info("open connections are tracked now",
+              {{"connections", begun.adopted}, {"forgotten", begun.forgotten}});
+  }
   return {};
 }
 
@@ -325,7 +315,7 @@ void UserspaceDriver::stay() {
 Result<void> UserspaceDriver::retire() {
   doors_.capture->detach();
   retired_ = true;
-  forget_ended({}, false);  // those that ended while they were taken up
+  forget_ended();  // those that ended while they were taken up
   return handover_.end();
 }
 

@@ -7,7 +7,6 @@
 
 #include <functional>
 #include <memory>
-#include <span>
 
 #include "dataplane/nftables/runner.h"
 #include "dataplane/userspace/forwarding.h"
@@ -25,27 +24,35 @@ class Handover {
   Handover(std::unique_ptr<NftRunner> rules, std::unique_ptr<net::Conntrack> conntrack)
       : rules_(std::move(rules)), conntrack_(std::move(conntrack)) {}
 
-  // From now on the tracker sees every connection begin.
-  Result<void> track();
-  // It knows these, too: as established and untranslated, whatever it took their ports for. Returns
-  // how many it had not known so.
-  Result<size_t> adopt(std::span<const ConnectionSide> connections);
-  // Whether an address is one that this mode serves, and the connections of clients that it
-  // carries.
+  // Whether an address is one that this mode serves, and what is carried at the moment of the call.
   using Serves = std::function<bool(const SocketAddress&)>;
-  using Connections = std::function<std::vector<ConnectionSide>()>;
+  using Carried = std::function<CarriedConnections()>;
+
+  struct Begun {
+    size_t forgotten = 0;  // connections that had ended
+    size_t adopted = 0;    // open ones that the tracker had not known as such
+  };
+  // From now on the tracker sees every connection begin, and knows those that are carried as
+  // established and untranslated, both sides, whatever it took their ports for. First it forgets
+  // what has ended; also what it has translated itself, which is of a mode before this one.
+  Result<Begun> begin(const Serves& serves, const Carried& carried);
+
   // Forgets the connections to served addresses that nobody translates and nobody carries, whatever
-  // the tracker says of them, unless they are opening. `connections` is called when the tracker has
-  // been read, so that none is missing that it had seen open. With `translated` those, too, that it
-  // has translated and seen end: as long as no other mode acts, they are of one before this.
-  // Returns how many were forgotten.
-  Result<size_t> forget_ended(const Serves& serves, const Connections& connections,
-                              bool translated);
+  // the tracker says of them, unless they are opening. Those that it translates are another mode's
+  // by now. Returns how many were forgotten.
+  Result<size_t> forget_ended(const Serves& serves, const Carried& carried);
+
   // Others keep the tracker at work, or nobody needs it. Also takes away what a run that was killed
   // left; where there is no nf_tables there is nothing.
   Result<void> end();
 
  private:
+  enum class Translated { stay, go };
+
+  Result<size_t> forget(const Serves& serves, const Carried& carried, Translated translated);
+  Result<size_t> adopt(const CarriedConnections& connections);
+  Result<void> track();
+
   std::unique_ptr<NftRunner> rules_;
   std::unique_ptr<net::Conntrack> conntrack_;
 };

@@ -21,6 +21,14 @@ class HandoverTest : public testing::Test {
     handover_ = std::make_unique<Handover>(std::move(rules), std::move(conntrack));
   }
   bool tracks() { return (*rules_->read_table(std::string(Handover::table))).has_value(); }
+  Result<Handover::Begun> begin(CarriedConnections carried = {}) {
+    return handover_->begin(serves, [&] { return carried; });
+  }
+  // How many of them the tracker had not known as open and untranslated.
+  size_t adopted(std::vector<ConnectionSide> clients, std::vector<ConnectionSide> backends = {}) {
+    return begin({std::move(clients), std::move(backends)})->adopted;
+  }
+  static bool serves(const SocketAddress& to) { return to.port == 80; }
 
   FakeNft* rules_;
   net::FakeConntrack* conntrack_;
@@ -34,9 +42,9 @@ ConnectionSide connection(std::string_view client, std::string_view dialled) {
 TEST_F(HandoverTest, ATableStandsFromBeginningToEnd) {
   EXPECT_TRUE(handover_->end());
   EXPECT_EQ(rules_->transactions(), 0u) << "nothing to end";
-  ASSERT_TRUE(handover_->track());
+  ASSERT_TRUE(begin());
   EXPECT_TRUE(tracks());
-  EXPECT_TRUE(handover_->track()) << "a second time is none";
+  EXPECT_TRUE(begin()) << "a second time is none";
   EXPECT_EQ((*rules_->read_table(std::string(Handover::table)))->chains.at("tracked"), 1u);
   ASSERT_TRUE(handover_->end());
   EXPECT_FALSE(tracks());
@@ -45,8 +53,8 @@ TEST_F(HandoverTest, ATableStandsFromBeginningToEnd) {
 TEST_F(HandoverTest, ConnectionsAreTakenUpOnceAndUntranslated) {
   const std::vector<ConnectionSide> open = {connection("10.1.0.2:4000", "10.96.0.1:80"),
                                             connection("[fd00::2]:4000", "[fd96::1]:80")};
-  EXPECT_EQ(*handover_->adopt(open), 2u);
-  EXPECT_EQ(*handover_->adopt(open), 0u) << "the tracker knows them";
+  EXPECT_EQ(adopted(open), 2u);
+  EXPECT_EQ(adopted(open), 0u) << "the tracker knows them";
   for (const TrackedFlow& flow : conntrack_->all()) {
     EXPECT_EQ(flow.protocol, Protocol::tcp);
     EXPECT_EQ(flow.reply_source, flow.destination);
@@ -71,7 +79,7 @@ TEST_F(HandoverTest, WhatATranslatorRemembersOfAnOpenConnectionsPortsGivesWay) {
   const TrackedFlow earlier =
       flow("10.1.0.2:4000", "10.96.0.1:80", "10.2.0.2:8080", FlowStage::ended);
   conntrack_->add(earlier);
-  EXPECT_EQ(*handover_->adopt(std::vector{connection("10.1.0.2:4000", "10.96.0.1:80")}), 1u);
+  EXPECT_EQ(adopted({connection("10.1.0.2:4000", "10.96.0.1:80")}), 1u);
   ASSERT_EQ(conntrack_->all().size(), 1u);
   EXPECT_FALSE(conntrack_->all().begin()->translated());
 }
@@ -82,10 +90,10 @@ TEST_F(HandoverTest, WhoeverHadThePortOfAConnectionToABackendGivesWay) {
   earlier.reply_destination = node;
   conntrack_->add(earlier);
   const std::vector ours{connection("192.0.2.1:5000", "10.2.0.2:8080")};
-  EXPECT_EQ(*handover_->adopt(ours), 1u);
+  EXPECT_EQ(adopted({}, ours), 1u);
   ASSERT_EQ(conntrack_->all().size(), 1u);
   EXPECT_EQ(conntrack_->all().begin()->source, node);
-  EXPECT_EQ(*handover_->adopt(ours), 0u);
+  EXPECT_EQ(adopted({}, ours), 0u);
 }
 
 TEST_F(HandoverTest, AnEndedOneOfTheSamePortsGivesWay) {
@@ -93,7 +101,7 @@ TEST_F(HandoverTest, AnEndedOneOfTheSamePortsGivesWay) {
        {flow("10.1.0.2:4000", "10.96.0.1:80", "10.96.0.1:80", FlowStage::ended),
         flow("10.96.0.1:80", "10.1.0.2:4000", "10.1.0.2:4000", FlowStage::ended)}) {
     conntrack_->add(earlier);
-    EXPECT_EQ(*handover_->adopt(std::vector{connection("10.1.0.2:4000", "10.96.0.1:80")}), 1u);
+    EXPECT_EQ(adopted({connection("10.1.0.2:4000", "10.96.0.1:80")}), 1u);
     const TrackedFlow now = flow("10.1.0.2:4000", "10.96.0.1:80", "10.96.0.1:80");
     EXPECT_EQ(conntrack_->all(), std::set{now});
     EXPECT_TRUE(*conntrack_->remove(now));
@@ -105,8 +113,8 @@ TEST_F(HandoverTest, WhatTheTrackerKnowsOfAnOpenConnectionStays) {
   another_port.reply_destination.port = 1024;
   const TrackedFlow backwards = flow("10.96.0.1:80", "10.1.0.2:4000", "10.1.0.2:4000");
   for (const TrackedFlow& one : {another_port, backwards}) conntrack_->add(one);
-  EXPECT_EQ(*handover_->adopt(std::vector{connection("192.0.2.1:5000", "10.2.0.2:8080"),
-                                          connection("10.1.0.2:4000", "10.96.0.1:80")}),
+  EXPECT_EQ(adopted({connection("10.1.0.2:4000", "10.96.0.1:80")},
+                    {connection("192.0.2.1:5000", "10.2.0.2:8080")}),
             0u);
   EXPECT_EQ(conntrack_->all(), (std::set{another_port, backwards}));
 }
@@ -137,7 +145,7 @@ TEST_F(HandoverTest, OnlyWhatNobodyTranslatesAndNobodyCarriesIsForgotten) {
   const auto serves = [&](const SocketAddress& to) { return served.contains(to); };
   // In no order.
   const auto carried = [] {
-    return std::vector{connection("10.1.0.2:8", here), connection("10.1.0.2:4", here)};
+    return CarriedConnections{{connection("10.1.0.2:8", here), connection("10.1.0.2:4", here)}, {}};
   };
   size_t forgotten = 0;
   for (const Case& c : cases) {
@@ -146,50 +154,73 @@ TEST_F(HandoverTest, OnlyWhatNobodyTranslatesAndNobodyCarriesIsForgotten) {
   }
   const TrackedFlow former = flow("10.1.0.2:6", here, backend, FlowStage::ended);
   conntrack_->add(former);
-  EXPECT_EQ(*handover_->forget_ended(serves, carried, false), forgotten);
+  EXPECT_EQ(*handover_->forget_ended(serves, carried), forgotten);
   for (const Case& c : cases) {
     EXPECT_EQ(conntrack_->all().contains(c.flow), !c.forgotten) << c.what;
   }
-  EXPECT_EQ(*handover_->forget_ended(serves, carried, false), 0u);
+  EXPECT_EQ(*handover_->forget_ended(serves, carried), 0u);
   EXPECT_TRUE(conntrack_->all().contains(former));
-  EXPECT_EQ(*handover_->forget_ended(serves, carried, true), 1u);
+  EXPECT_EQ(handover_->begin(serves, carried)->forgotten, 1u) << "nobody translates yet";
   EXPECT_FALSE(conntrack_->all().contains(former));
 }
 
 TEST_F(HandoverTest, AConnectionThatBeganWhileTheTrackerWasReadIsCarried) {
   const TrackedFlow seen = flow("10.1.0.2:1", "10.96.0.1:80", "10.96.0.1:80");
   conntrack_->add(seen);
-  const auto all = [](const SocketAddress&) { return true; };
   const auto asked_late = [&] {
     EXPECT_EQ(conntrack_->reads(), 1u);
-    return std::vector{connection("10.1.0.2:1", "10.96.0.1:80")};
+    return CarriedConnections{{connection("10.1.0.2:1", "10.96.0.1:80")}, {}};
   };
-  EXPECT_EQ(*handover_->forget_ended(all, asked_late, true), 0u);
+  EXPECT_EQ(*handover_->forget_ended(serves, asked_late), 0u);
+}
+
+// What the tracker is to know before it sees a packet, and what only after.
+TEST_F(HandoverTest, TheOpenOnesAreKnownBeforeTheTrackerIsAtWorkAndAfter) {
+  constexpr const char* here = "10.96.0.1:80";
+  const TrackedFlow former = flow("10.1.0.2:1", here, "10.2.0.2:8080", FlowStage::ended);
+  conntrack_->add(former);
+  CarriedConnections open{{connection("10.1.0.2:2", here)}, {}};
+  std::vector<bool> tracking;
+  const auto carried = [&] {
+    EXPECT_FALSE(conntrack_->all().contains(former) && conntrack_->all().size() > 1)
+        << "it goes first";
+    tracking.push_back(tracks());
+    if (tracks()) open.clients.push_back(connection("10.1.0.2:3", here));
+    return open;
+  };
+  const auto begun = handover_->begin(serves, carried);
+  ASSERT_TRUE(begun);
+  EXPECT_EQ(begun->forgotten, 1u);
+  EXPECT_EQ(begun->adopted, 2u);
+  EXPECT_EQ(tracking, (std::vector{false, false, true}));
 }
 
 TEST_F(HandoverTest, RefusalsAreNamed) {
   rules_->fail_next(1);
-  auto refused = handover_->track();
-  ASSERT_FALSE(refused);
-  EXPECT_NE(refused.error().message.find("cannot be tracked"), std::string::npos);
-  ASSERT_TRUE(handover_->track());
+  const auto untracked = begin();
+  ASSERT_FALSE(untracked);
+  EXPECT_NE(untracked.error().message.find("cannot be tracked"), std::string::npos);
+  ASSERT_TRUE(begin());
   rules_->fail_next(1);
-  refused = handover_->end();
+  const auto refused = handover_->end();
   ASSERT_FALSE(refused);
   EXPECT_NE(refused.error().message.find("fairlead-userspace"), std::string::npos);
   EXPECT_TRUE(handover_->end());
   conntrack_->fail_with("no memory");
-  const auto adopted = handover_->adopt(std::vector{connection("10.1.0.2:1", "10.96.0.1:80")});
-  ASSERT_FALSE(adopted);
-  EXPECT_EQ(adopted.error().message, "no memory");
-  const auto none = [] { return std::vector<ConnectionSide>(); };
-  EXPECT_FALSE(handover_->forget_ended([](const SocketAddress&) { return true; }, none, true));
+  const auto unread = begin({{connection("10.1.0.2:1", "10.96.0.1:80")}, {}});
+  ASSERT_FALSE(unread);
+  EXPECT_EQ(unread.error().message, "no memory");
+  EXPECT_FALSE(tracks()) << "half a handover is none";
+  EXPECT_FALSE(handover_->forget_ended(serves, [] { return CarriedConnections(); }));
 }
 
 TEST(HandoverWithoutDoors, DoesNothing) {
   Handover handover(nullptr, nullptr);
-  EXPECT_TRUE(handover.track());
-  EXPECT_EQ(*handover.adopt(std::vector{connection("10.1.0.2:1", "10.96.0.1:80")}), 0u);
+  const auto begun = handover.begin(
+      [](const SocketAddress&) { return true; },
+      [] { return CarriedConnections{{connection("10.1.0.2:1", "10.96.0.1:80")}, {}}; });
+  ASSERT_TRUE(begun);
+  EXPECT_EQ(begun->adopted, 0u);
   EXPECT_TRUE(handover.end());
 }
 
