@@ -163,7 +163,8 @@ class PeerInput {
       append(chains, cat(":", chain, " - [0:0]\n"));
       append(removals, cat("-X ", chain, "\n"));
     }
-    return cat("*nat\n:KUBE-SERVICES - [0:0]\n", chains, services_, rules, removals, "COMMIT\n");
+    return cat("*nat\n:KUBE-SERVICES - [0:0]\n", chains, services_, bench::peer_last_service_rule(),
+               rules, removals, "COMMIT\n");
   }
 
  private:

@@ -19,4 +19,7 @@ void load_peer_rules(std::string_view tool, const dataplane::ServiceTable& table
 // and KUBE-POSTROUTING, and these; then the chains (":NAME - [0:0]" lines) and rules of Services.
 std::string peer_nat_input(std::string_view chains, std::string_view rules);
 
+// What stands behind every Service in KUBE-SERVICES, and is written again when that chain is.
+std::string peer_last_service_rule();
+
 }  // namespace fairlead::bench
