@@ -114,7 +114,9 @@ std::string trouble(std::string_view what, const TrackedFlow& flow, int error) {
              std::strerror(error));
 }
 
-constexpr uint32_t adopted_s = 300;  // with the first packet the kernel's own time begins
+// Connections may be idle for long, and would be translated when they are picked up again. With
+// the first packet the kernel's own time begins.
+constexpr uint32_t adopted_s = 86400;
 
 class Ctnetlink final : public Conntrack {
  public:

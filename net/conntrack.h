@@ -35,7 +35,7 @@ class Conntrack {
   Result<bool> remove_unchanged(const TrackedFlow& flow);
 
   // Takes up a TCP connection that is open and that nobody translates: its packets belong to it
-  // from now on and meet no rule of NAT. Without one it is forgotten after five minutes. False when
+  // from now on and meet no rule of NAT. Without one it is forgotten after a day. False when
   // the tracker knows it already.
   virtual Result<bool> adopt(const SocketAddress& client, const SocketAddress& server) = 0;
 
