@@ -41,7 +41,7 @@ void add(const std::string& name, bool to_node_port) {
 }
 
 const bool added = [] {
-  for (const char* name : {"direct", "ebpf", "ebpf_tc", "nftables", "iptables_nft",
+  for (const char* name : {"direct", "ebpf", "ebpf_sockets", "ebpf_tc", "nftables", "iptables_nft",
                            "iptables_legacy", "ipvs", "userspace"}) {
     add(name, false);
     if (std::string_view(name) != "direct") add(name, true);

@@ -2,7 +2,8 @@
 """Instructions that a new connection costs in each proxy mode: all of them, the client's, the
 node's and the server's, counted exactly by an emulated CPU.
 
-    bench/dataplane/instructions.py [PROGRAM] [--services N,...] [--contender NAME,...] [-o json]
+    bench/dataplane/instructions.py [PROGRAM] [--services N,...] [--contender NAME,...]
+                                    [--kernel PACKAGE] [-o json]
 
 PROGRAM is bench_instructions (build/release/bench/bench_instructions). Each figure is a guest of
 its own (tests/vm/run): Debian's cloud kernel under qemu, one CPU, whose time stamp counter ticks
@@ -15,16 +16,17 @@ import sys
 
 import guest
 
-CONTENDERS = ["ebpf", "ebpf_tc", "nftables", "iptables_nft", "iptables_legacy", "ipvs",
-              "userspace", "peer_nftables", "peer_iptables_nft", "peer_iptables_legacy",
+CONTENDERS = ["ebpf", "ebpf_sockets", "ebpf_tc", "nftables", "iptables_nft", "iptables_legacy",
+              "ipvs", "userspace", "peer_nftables", "peer_iptables_nft", "peer_iptables_legacy",
               "peer_ipvs"]
 
 
-def measure(program, name, services, timeout):
+def measure(name, services, arguments):
     """{"low", "median", "high"} of one benchmark, or why there is none."""
     try:
-        results = guest.measure(program, f"^Instructions/{name}/{services}/",
-                                ["--count-instructions"], timeout)
+        results = guest.measure(arguments.program, f"^Instructions/{name}/{services}/",
+                                ["--count-instructions", "--kernel", arguments.kernel],
+                                arguments.timeout)
     except guest.Failed as why:
         return {"error": str(why)}
     if not results:
@@ -36,11 +38,11 @@ def measure(program, name, services, timeout):
 
 def rows(arguments):
     for services in arguments.services:
-        direct = measure(arguments.program, "direct/ClusterIP", services, arguments.timeout)
+        direct = measure("direct/ClusterIP", services, arguments)
         yield {"contender": "direct", "to": "backend", "services": services, **direct}
         for contender in arguments.contender:
             for to in ["ClusterIP"] + ["NodePort"] * (not contender.startswith("peer_")):
-                found = measure(arguments.program, f"{contender}/{to}", services, arguments.timeout)
+                found = measure(f"{contender}/{to}", services, arguments)
                 if "median" in found and "median" in direct:
                     found["of_direct"] = round(found["median"] / direct["median"], 3)
                 yield {"contender": contender, "to": to, "services": services, **found}
@@ -60,6 +62,8 @@ def main():
                         default=guest.PROGRAMS / "bench_instructions")
     parser.add_argument("--services", type=guest.numbers, default=[1, 1000, 10000])
     parser.add_argument("--contender", type=lambda text: text.split(","), default=CONTENDERS)
+    parser.add_argument("--kernel", default="linux-image-cloud-amd64", metavar="PACKAGE",
+                        help="Debian's, such as linux-image-6.12-cloud-amd64 (%(default)s)")
     parser.add_argument("--timeout", type=int, default=300, help="seconds for each guest")
     parser.add_argument("-o", "--output", choices=["table", "json"], default="table")
     arguments = parser.parse_args()
