@@ -89,7 +89,9 @@ void cut_out(const Ip& ip, std::vector<Interval>& intervals) {
 }  // namespace
 
 Layout::Layout(LayoutOptions options, const NodeConfig& node)
-    : options_(std::move(options)), masquerade_all_(node.masquerade_all) {
+    : options_(std::move(options)),
+      masquerade_all_(node.masquerade_all),
+      knows_pods_{knows_local_pods(node, false), knows_local_pods(node, true)} {
   add_intervals("local_pods", node.local_pod_cidrs, node.node_ips);
   add_intervals("service-cidrs", node.service_cidrs);
 }
@@ -111,7 +113,9 @@ void Layout::add_intervals(const std::string& set, const std::vector<Cidr>& cidr
         merged.emplace_back(cidr.base, last);
       }
     }
-    for (const Ip& ip : without) cut_out(ip, merged);
+    for (const Ip& ip : without) {
+      if (ip.is_v4() != ipv6) cut_out(ip, merged);
+    }
     std::set<std::string>& elements = fixed_[cat(set, family_digit(ipv6))];
     for (const auto& [first, last] : merged) elements.insert(interval_text(first, last));
   }
@@ -158,8 +162,8 @@ std::string Layout::retire_commands() const {
 
 // A condition with its trailing space; "" when no pod CIDR of the family is known.
 std::string Layout::not_local_pod(bool ipv6) const {
-  const std::string set = cat("local_pods", family_digit(ipv6));
-  return fixed_.at(set).empty() ? "" : cat(ip_word(ipv6), " saddr != @", set, " ");
+  if (!knows_pods_[ipv6]) return "";
+  return cat(ip_word(ipv6), " saddr != @local_pods", family_digit(ipv6), " ");
 }
 
 std::string Layout::services_rules(const std::string& chain, bool with_outside) const {

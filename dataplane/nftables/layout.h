@@ -100,6 +100,7 @@ class Layout {
   LayoutOptions options_;
   std::map<std::string, std::set<std::string>> fixed_;
   bool masquerade_all_;
+  bool knows_pods_[2];  // of IPv4, of IPv6
 };
 
 // The chain of a row: "internal-tcp4-3"; for no_endpoint and policy_drop the fixed ones.

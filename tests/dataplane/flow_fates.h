@@ -151,6 +151,14 @@ inline const std::pair<const char*, void (*)(NodeConfig&)> node_facts[] = {
      [](NodeConfig& node) { node.local_pod_cidrs.push_back(*Cidr::parse("192.168.0.0/24")); }},
     {"everybody is a pod",
      [](NodeConfig& node) { node.local_pod_cidrs = {*Cidr::parse("0.0.0.0/0")}; }},
+    {"everybody of both families is a pod",
+     [](NodeConfig& node) {
+       node.local_pod_cidrs = {*Cidr::parse("0.0.0.0/0"), *Cidr::parse("::/0")};
+     }},
+    {"pods that are all the node itself",
+     [](NodeConfig& node) {
+       node.local_pod_cidrs = {*Cidr::parse("192.168.0.1/32"), *Cidr::parse("fd01::1/128")};
+     }},
     {"masquerade all", [](NodeConfig& node) { node.masquerade_all = true; }},
     {"masquerade all, no pods",
      [](NodeConfig& node) {

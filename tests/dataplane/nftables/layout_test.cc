@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/text.h"
+#include "dataplane/flow.h"
 #include "tests/dataplane/cluster.h"
 
 namespace fairlead::dataplane::nft {
@@ -165,6 +166,13 @@ TEST(FixedElements, AreMergedAsTheKernelMergesThem) {
        {"10.1.0.255", "10.1.0.0", "10.1.0.4", "10.1.0.5", "10.1.0.4"}},
       {{"fd00::/64"}, {}, {"fd00::-fd00::1", "fd00::3-fd00::ffff:ffff:ffff:ffff"}, {"fd00::2"}},
       {{"10.1.0.7/32"}, {}, {}, {"10.1.0.7"}},
+      // Addresses of IPv4 are none of IPv6, whatever bytes they are kept in.
+      {{"::/0"}, {}, {"::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"}, {"192.168.0.1"}},
+      {{"::/0"},
+       {},
+       {"::1-ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe"},
+       {"::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"}},
+      {{"0.0.0.0/0"}, {"0.0.0.1-255.255.255.254"}, {}, {"0.0.0.0", "255.255.255.255", "::1"}},
   };
   for (const auto& one : cases) {
     NodeConfig node;
@@ -176,9 +184,11 @@ TEST(FixedElements, AreMergedAsTheKernelMergesThem) {
     EXPECT_EQ(layout.fixed_elements().at("local_pods4"), one.v4);
     EXPECT_EQ(layout.fixed_elements().at("local_pods6"), one.v6);
     // A family without pods has nobody to tell apart.
-    const bool asks =
-        layout.replace_commands().find("ip saddr != @local_pods4") != std::string::npos;
-    EXPECT_EQ(asks, !one.v4.empty());
+    for (const bool ipv6 : {false, true}) {
+      const char* rule = ipv6 ? "ip6 saddr != @local_pods6" : "ip saddr != @local_pods4";
+      EXPECT_EQ(layout.replace_commands().find(rule) != std::string::npos,
+                knows_local_pods(node, ipv6));
+    }
   }
 }
 
