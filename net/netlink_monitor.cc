@@ -37,12 +37,16 @@ struct LinkMonitor::Impl {
   }
 
   void receive() {
-    for (;;) {
-      const int error = nl_recvmsgs_default(socket.get());
-      if (error >= 0) continue;
-      if (error == -NLE_AGAIN) break;
-      // The kernel dropped notifications: what is known may be wrong, so look again.
-      if (!relist() || error != -NLE_NOMEM) break;
+    bool lost = false;
+    int error = 0;
+    while (error >= 0 || error == -NLE_NOMEM) {
+      error = nl_recvmsgs_default(socket.get());
+      if (error < 0 && error != -NLE_AGAIN) lost = true;
+    }
+    // The kernel dropped notifications: what is known may be wrong, so look again. Not before the
+    // queue is empty, since what is left in it is older than the list.
+    if (lost) {
+      [[maybe_unused]] const auto listed = relist();
     }
     deliver();
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "net/netlink.h"
+#include "tests/net/loop_turns.h"
 #include "tests/net/netns_rig.h"
 
 namespace fairlead::net {
@@ -91,6 +92,24 @@ TEST(LinkMonitor, CatchesUpAfterLostNotifications) {
   EXPECT_TRUE(rig.wait_for("-gone"));
   EXPECT_LT(rig.log.size(), 600u);
   EXPECT_EQ(std::ranges::count(rig.log, "-gone"), 1);
+}
+
+// What was queued before the loss is older than the list that is made because of it.
+TEST(LinkMonitor, NoLinkIsReportedThatWentWhileNotificationsWereLost) {
+  NEED_NAMESPACES();
+  TestNetns space("a");
+  const auto scope = NetnsScope::enter(*space.netns);
+  auto netlink = Netlink::open().value();
+  MonitorRig rig;
+  rig.open();
+  ASSERT_TRUE(rig.wait_for("+lo up"));
+  ASSERT_OK(netlink.add_bridge("ghost"));
+  for (uint32_t i = 0; i < 600; ++i) ASSERT_OK(netlink.set_mtu("lo", 30'000 + i));
+  ASSERT_OK(netlink.delete_link("ghost"));
+  turn(rig.loop, 20);
+  ASSERT_OK(netlink.add_bridge("final"));
+  ASSERT_TRUE(rig.wait_for("+final"));
+  EXPECT_EQ(std::ranges::count(rig.log, "+ghost"), std::ranges::count(rig.log, "-ghost"));
 }
 
 TEST(LinkMonitor, MayBeDestroyedInItsCallback) {
