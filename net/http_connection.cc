@@ -109,8 +109,8 @@ void ServerConnection::on_eof() {
       break;
     case Phase::idle:
     case Phase::reading:
-      if (stream_->unsent_bytes() == 0) return close();
-      drain();
+      if (stream_->unsent_bytes() == 0 && stream_->input().empty()) return close();
+      process();
       break;
     default:
       close();
@@ -128,8 +128,12 @@ void ServerConnection::process() {
     dispatch();
   }
   processing_ = false;
-  if (peer_done_ && (phase_ == Phase::idle || phase_ == Phase::reading)) drain();
+  if (!peer_done_ || (phase_ != Phase::idle && phase_ != Phase::reading)) return;
+  // Requests that wait until the answers before them are sent still get theirs.
+  if (stream_->unsent_bytes() <= max_unsent_bytes || at_end()) drain();
 }
+
+bool ServerConnection::at_end() const { return peer_done_ && stream_->input().empty(); }
 
 // True when a whole request is there.
 bool ServerConnection::read_request() {
@@ -183,9 +187,8 @@ bool ServerConnection::may_have_body(int status) const {
 
 void ServerConnection::send(HttpResponse response) {
   CHECK(!started_);
-  ResponseFraming framing{.keep_alive = keep_alive_ && (!peer_done_ || !stream_->input().empty()),
-                          .minor_version = minor_version_};
-  keep_alive_ = framing.keep_alive;
+  keep_alive_ = keep_alive_ && !at_end();
+  ResponseFraming framing{.keep_alive = keep_alive_, .minor_version = minor_version_};
   if (response.status != 204 && response.status != 304) {
     // The answer to HEAD has the length that GET would have had, which its handler may know.
     const auto own = head_request_ && response.body.empty()
@@ -212,7 +215,7 @@ void ServerConnection::start(HttpResponse head) {
   started_ = true;
   bodyless_ = !may_have_body(head.status);
   chunked_ = minor_version_ == 1 && head.status != 204 && head.status != 304;
-  if (!chunked_ && !bodyless_) keep_alive_ = false;
+  if ((!chunked_ && !bodyless_) || at_end()) keep_alive_ = false;
   const ResponseFraming framing{
       .keep_alive = keep_alive_, .chunked = chunked_, .minor_version = minor_version_};
   stream_->write(response_head(head, framing, owner_.date()));
@@ -247,6 +250,7 @@ void ServerConnection::abandon() {
 // The answer is written. What comes next depends on whether the connection goes on.
 void ServerConnection::complete() {
   started_ = false;
+  resume_.reset();  // of start(): the stream has ended in time
   if (!keep_alive_) return drain();
   phase_ = Phase::idle;
   set_deadline(owner_.options().idle_timeout);

@@ -61,6 +61,7 @@ class ServerConnection final : public Stream::Handler {
   void drain();
   void close();
   bool may_have_body(int status) const;
+  bool at_end() const;  // the peer sends no more, and all that it sent is read
 
   void set_deadline(Duration from_now);
   void arm_timer();
