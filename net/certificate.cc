@@ -102,7 +102,9 @@ Result<void> set_serial_and_dates(X509* certificate, const CertificateRequest& r
   BN_free(number);
   constexpr long hour_s = 3600;  // for peers whose clock is behind
   X509_gmtime_adj(X509_getm_notBefore(certificate), -hour_s);
-  X509_time_adj_ex(X509_getm_notAfter(certificate), request.days, 0, nullptr);
+  if (X509_time_adj_ex(X509_getm_notAfter(certificate), request.days, 0, nullptr) == nullptr) {
+    return fail_issue(request, cat("days is ", request.days));
+  }
   return {};
 }
 
