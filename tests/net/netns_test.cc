@@ -1,5 +1,6 @@
 // Network namespaces: names, and which thread is in which.
 #include <algorithm>
+#include <fstream>
 #include <thread>
 
 #include "net/netlink.h"
@@ -32,6 +33,39 @@ TEST(Netns, BadNamesAreRefused) {
     EXPECT_FALSE(Netns::remove(name).has_value());
   }
   EXPECT_FALSE(Netns::create(std::string(64, 'a')).has_value());
+}
+
+// A crash between making the file and mounting the namespace on it leaves an empty file.
+TEST(Netns, FileThatIsNoNamespaceIsNoneAndGivesWay) {
+  NEED_NAMESPACES();
+  const std::string name = cat("fltest-", ::getpid(), "-left");
+  {
+    std::ofstream(Netns::path(name)) << "";
+  }
+  EXPECT_FALSE(Netns::exists(name));
+  const auto names = Netns::names();
+  EXPECT_EQ(std::ranges::find(names, name), names.end());
+  const auto opened = Netns::open(name);
+  ASSERT_FALSE(opened.has_value());
+  EXPECT_EQ(opened.error().message,
+            cat("network namespace ", name, ": ", Netns::path(name), " is no namespace"));
+  ASSERT_OK(Netns::create(name));
+  EXPECT_TRUE(Netns::exists(name));
+  ASSERT_OK(Netns::remove(name));
+  {
+    std::ofstream(Netns::path(name)) << "";
+  }
+  ASSERT_OK(Netns::remove(name));
+  EXPECT_EQ(::access(Netns::path(name).c_str(), F_OK), -1) << "it is removed like any other";
+}
+
+TEST(Netns, NameMayHave63Characters) {
+  NEED_NAMESPACES();
+  std::string name = cat("fltest-", ::getpid(), "-");
+  name.resize(63, 'n');
+  ASSERT_OK(Netns::create(name));
+  EXPECT_TRUE(Netns::exists(name));
+  ASSERT_OK(Netns::remove(name));
 }
 
 TEST(Netns, ScopeSwitchesOnlyTheCallingThreadAndBack) {
