@@ -11,6 +11,9 @@ constexpr std::pair<std::string_view, LogLevel> log_levels[] = {{"debug", LogLev
                                                                 {"warn", LogLevel::warn},
                                                                 {"error", LogLevel::error}};
 
+// Ten years: added to a clock's time, or doubled, it is still one.
+constexpr std::chrono::hours longest(87'600);
+
 template <class N>
 Result<void> parse_number(std::string_view text, N& out) {
   const int64_t low = std::numeric_limits<N>::min();
@@ -63,6 +66,9 @@ Result<void> parse_setting(std::string_view text, uint16_t& out) { return parse_
 Result<void> parse_setting(std::string_view text, Duration& out) {
   const auto ms = parse_duration_ms(text);
   if (!ms) return fail(cat("'", text, "' is not a duration such as 500ms, 30s or 1m30s"));
+  if (std::chrono::milliseconds(*ms) > longest) {
+    return fail(cat("'", text, "' is longer than ", longest.count(), "h"));
+  }
   out = std::chrono::milliseconds(*ms);
   return {};
 }

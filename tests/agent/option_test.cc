@@ -58,7 +58,7 @@ TEST(ConfigFile, ErrorsNameFileAndLine) {
        "agent.yaml:1: local-pod-cidrs: '10.0.0.1' is not a network such as 10.96.0.0/12"},
       {"log-level: loud\n",
        "agent.yaml:1: log-level: 'loud' is not a log level: debug, info, warn or error"},
-      {"dns: true\ndns: false\n", "agent.yaml:2: key 'dns' stands on line 1 already"},
+      {"dns: true\ndns: false\n", "agent.yaml:2: duplicate key 'dns'"},
       {"dns: {on: true}\n", "agent.yaml:1: dns: expected a value or a list of values"},
       {"node-ips: [[10.0.0.1]]\n", "agent.yaml:1: node-ips: a list may hold plain values only"},
       {"- dns\n", "agent.yaml:1: expected lines of the form 'key: value'"},
