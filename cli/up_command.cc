@@ -12,25 +12,17 @@
 #include "cli/server_options.h"
 #include "cli/signals.h"
 #include "controlplane/server.h"
-#include "net/netlink.h"
 
 namespace fairlead::cli {
 namespace {
 
-// This machine's addresses that others can reach it by, at most one of each family.
+// The first address of each family that others can reach this machine by.
 std::vector<Ip> machine_ips() {
   std::vector<Ip> ips;
-  auto netlink = net::Netlink::open();
-  if (!netlink) return ips;
-  const auto addresses = netlink->addresses();
-  if (!addresses) return ips;
-  bool have_v4 = false, have_v6 = false;
-  for (const auto& address : *addresses) {
-    const bool link_local = !address.ip.is_v4() && address.ip.bytes[0] == 0xfe;
-    bool& have = address.ip.is_v4() ? have_v4 : have_v6;
-    if (address.ip.is_loopback() || link_local || have) continue;
-    have = true;
-    ips.push_back(address.ip);
+  for (const Ip& ip : agent::read_host_addresses()) {
+    const bool known =
+        std::ranges::any_of(ips, [&](const Ip& one) { return one.is_v4() == ip.is_v4(); });
+    if (!known) ips.push_back(ip);
   }
   return ips;
 }

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -10,21 +11,26 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <thread>
 
 #include "api/json.h"
 #include "base/text.h"
 #include "cli/command_line.h"
 #include "net/http_client.h"
+#include "net/netlink.h"
 #include "tests/cli/transcript.h"
+#include "tests/dataplane/netns_lab.h"
 
 namespace fairlead::cli {
 namespace {
 
 class Daemon {
  public:
-  explicit Daemon(const std::string& line)
-      : words_(shell_words(line)), thread_([this] {
+  // `prepare` is called on the command's own thread.
+  explicit Daemon(const std::string& line, const std::function<void()>& prepare = {})
+      : words_(shell_words(line)), thread_([this, prepare] {
+          if (prepare) prepare();
           std::vector<const char*> argv;
           for (const auto& word : words_) argv.push_back(word.c_str());
           code_ = run_command_line(static_cast<int>(argv.size()), argv.data());
@@ -177,6 +183,34 @@ TEST_F(Daemons, UpIsAServerAndAnAgentThatKnowEachOther) {
   ASSERT_TRUE(status);
   EXPECT_EQ(find_string(*status, "node"), "here");
   EXPECT_EQ(find_string(*status, "feed", "source"), cat("unix://", folder_, "/api.sock"));
+  EXPECT_EQ(up.stop(), 0);
+}
+
+TEST_F(Daemons, UpRegistersOneAddressOfEachFamilyThatOthersCanReach) {
+  SKIP_WHERE_MISSING(dataplane::Missing{&dataplane::why_no_namespaces});
+  const auto prepare = [] {
+    ASSERT_EQ(::unshare(CLONE_NEWNET), 0);
+    auto netlink = net::Netlink::open();
+    ASSERT_TRUE(netlink && netlink->set_up("lo"));
+    ASSERT_TRUE(netlink->add_veth("uplink", "other"));
+    const std::pair<const char*, int> addresses[] = {{"169.254.3.4", 16},
+                                                     {"192.0.2.7", 24},
+                                                     {"192.0.3.7", 24},
+                                                     {"fe80::7", 64},
+                                                     {"2001:db8::7", 64}};
+    for (const auto& [ip, bits] : addresses) {
+      ASSERT_TRUE(netlink->add_address("uplink", *Ip::parse(ip), bits)) << ip;
+    }
+  };
+  Daemon up(cat("fairlead up --node-name here", quiet_server(), quiet_agent(false)), prepare);
+  const auto node = parse_json(get(on_socket("api.sock"), "/api/v1/nodes/here"));
+  ASSERT_TRUE(node);
+  const auto* addresses = find(*node, "status", "addresses");
+  ASSERT_NE(addresses, nullptr);
+  EXPECT_EQ(json::serialize(*addresses), R"([{"type":"Hostname","address":"here"},)"
+                                         R"({"type":"InternalIP","address":"192.0.2.7"},)"
+                                         R"({"type":"InternalIP","address":"2001:db8::7"}])");
+  EXPECT_NE(get(on_socket("agent.sock"), "/readyz").find("[+]feed ok"), std::string::npos);
   EXPECT_EQ(up.stop(), 0);
 }
 
