@@ -163,6 +163,7 @@ TEST_F(AgentOnManifests, StartErrorsNameTheSetting) {
       {[](AgentConfig& c) { c.dns = true, c.corefile = "/tmp"; },
        "--corefile: /tmp: cannot be read: Is a directory"},
       {[](AgentConfig& c) { c.healthz_listen = {*Ip::parse("192.0.2.1"), 1}; }, "--healthz-listen"},
+      {[](AgentConfig& c) { c.metrics_listen = {*Ip::parse("192.0.2.1"), 1}; }, "--metrics-listen"},
       {[](AgentConfig& c) { c.sysctls = {{"net.none.such", "1"}}; }, "--sysctls net.none.such"},
       {[](AgentConfig& c) { c.socket = "/proc/none/agent.sock"; }, "--socket"},
   };

@@ -57,5 +57,22 @@ TEST(ChooseMode, WhatIsAskedForIsTakenWithoutALook) {
   EXPECT_EQ(choose_mode(ProxyMode::ipvs, probe).mode, Mode::ipvs);
 }
 
+// A switch there and back makes a mode twice, with the same registry.
+TEST(MakeDriver, EveryModeIsBuiltInAndMayBeMadeAgain) {
+  net::EventLoop loop;
+  MemoryLogSink sink;
+  const Log log(sink);
+  Registry registry;
+  const AgentConfig config;
+  for (int i = 0; i < 2; ++i) {
+    for (const Mode mode : dataplane::all_modes) {
+      const auto driver = make_driver(mode, {config, loop, log, registry});
+      ASSERT_NE(driver, nullptr) << to_string(mode);
+      EXPECT_EQ(driver->mode(), to_string(mode));
+    }
+  }
+  EXPECT_EQ(sink.text(), "") << "nothing is touched before start()";
+}
+
 }  // namespace
 }  // namespace fairlead::agent

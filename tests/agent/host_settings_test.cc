@@ -40,6 +40,12 @@ TEST(HostSettings, AreWrittenWhenTheyAreSet) {
   const auto failed = apply_host_settings(config, proc);
   ASSERT_FALSE(failed);
   EXPECT_TRUE(failed.error().message.starts_with("--sysctls net.none.such: "));
+
+  config.sysctls.clear();
+  std::filesystem::remove_all(proc + "/self");
+  const auto unscored = apply_host_settings(config, proc);
+  ASSERT_FALSE(unscored);
+  EXPECT_TRUE(unscored.error().message.starts_with("--oom-score-adj: "));
   std::filesystem::remove_all(proc);
 }
 

@@ -242,6 +242,38 @@ TEST_F(ModeSwitch, WhatOtherModesLeftBehindIsRemovedAfterTheFirstTable) {
   EXPECT_EQ(stage_.take(), "ebpf apply all") << "once is enough";
 }
 
+TEST_F(ModeSwitch, AModeThatDrainsIsNoLeftover) {
+  update();
+  stage_.acts.clear();
+  stage_.drained = false;
+  ASSERT_TRUE(proxy_->switch_mode(Mode::nftables)) << "before anybody has tidied up";
+  turn();
+  EXPECT_EQ(stage_.take().find("cleanup"), std::string::npos);
+  EXPECT_TRUE(proxy_->retirement().holds("ebpf"));
+}
+
+// A kernel without IPVS says so whenever one looks.
+TEST_F(ModeSwitch, ALeftoverThatCannotBeLookedForIsNoProblem) {
+  stage_.fail_cleanup = "no such module";
+  settle();
+  EXPECT_TRUE(proxy_->status().applied);
+  EXPECT_TRUE(proxy_->status().last_report.ok());
+  EXPECT_TRUE(proxy_->retirement().problems().empty());
+}
+
+TEST_F(ModeSwitch, ACleanupThatFailsDoesNotHideWhyTheSwitchDid) {
+  settle();
+  stage_.fail_start = "no such table type";
+  stage_.fail_cleanup = "device busy";
+  EXPECT_EQ(proxy_->switch_mode(Mode::nftables).error().message,
+            "still in ebpf mode: nftables mode cannot start: no such table type");
+  EXPECT_NE(sink_.text().find("device busy"), std::string::npos);
+  stage_.fail_start.clear();
+  stage_.fail_apply = "the map is full";
+  EXPECT_NE(proxy_->switch_mode(Mode::nftables).error().message.find("the map is full"),
+            std::string::npos);
+}
+
 TEST_F(ModeSwitch, NothingIsRemovedWhileTheFirstTableIsNotIn) {
   stage_.fail_apply = "no memory";
   update();

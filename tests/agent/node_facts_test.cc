@@ -79,6 +79,25 @@ TEST(NodeFacts, NodePortAddressesAreResolved) {
   }
 }
 
+TEST(NodeFacts, PrimaryIsOneOfEachFamilyThatThereIs) {
+  const auto primary = [](std::string_view node_ips) {
+    AgentConfig config;
+    EXPECT_TRUE(parse_setting("primary,primary", config.node_port_addresses));
+    EXPECT_TRUE(parse_setting(node_ips, config.node_ips));
+    return node_config(config, "x", nullptr, machine).node_port_ips;
+  };
+  EXPECT_EQ(primary("10.0.0.2,10.0.0.1"), ips({"10.0.0.2"})) << "the first, not the smallest";
+  EXPECT_EQ(primary("fd00::2"), ips({"fd00::2"}));
+  EXPECT_EQ(primary(""), ips({}));
+}
+
+TEST(NodeFacts, LocalhostIsServedOnlyWhenBothSettingsSaySo) {
+  AgentConfig config;
+  config.localhost_node_ports = false;
+  EXPECT_TRUE(parse_setting("127.0.0.0/8", config.node_port_addresses));
+  EXPECT_FALSE(node_config(config, "x", nullptr, machine).localhost_node_ports);
+}
+
 TEST(NodeFacts, WithoutANodeObjectOnlySettingsCount) {
   const auto node = node_config({}, "x", nullptr, machine);
   EXPECT_TRUE(node.node_ips.empty());

@@ -75,7 +75,9 @@ TEST_F(ProxyTest, AServiceThatTheModeCannotServeIsNamedAndDoesNotKeepTheNodeDown
   ASSERT_EQ(proxy_->status().lacking.size(), 1u);
   EXPECT_EQ(proxy_->status().lacking[0],
             "default/signal:m3ua: no SCTP in ebpf mode; these ports are not served");
+  proxy_->update(*tick.snapshot, tick.changes);
   EXPECT_NE(sink_.text().find("no SCTP"), std::string::npos);
+  EXPECT_EQ(sink_.text().find("no SCTP"), sink_.text().rfind("no SCTP")) << "once is enough";
 
   builder.erase(api::Kind::service, sctp.meta.key);
   tick = builder.take();
@@ -106,6 +108,42 @@ TEST_F(ProxyTest, UpdatesThatFailDoNotPutTheRetryOff) {
   run_until([&] { return proxy_->status().applied; });
   EXPECT_TRUE(proxy_->status().applied);
   EXPECT_LT(std::chrono::steady_clock::now() - healed, std::chrono::seconds(5));
+}
+
+TEST_F(ProxyTest, ARetryThatFailsIsFollowedByAnother) {
+  FaultyDriver& driver = start<FaultyDriver>();
+  driver.fail_all("the map is full");
+  update();
+  const auto errors = [&] {
+    return registry_.text().find("fairlead_proxy_apply_errors_total 3\n") != std::string::npos;
+  };
+  run_until(errors);
+  EXPECT_TRUE(errors());
+  EXPECT_FALSE(proxy_->status().applied);
+  driver.heal();
+  run_until([&] { return proxy_->status().applied; });
+  EXPECT_EQ(driver.kernel().services, proxy_->table().services);
+}
+
+// One Service that the kernel will not have must not keep the others from their changes.
+TEST_F(ProxyTest, OneEntryThatFailsKeepsNoOtherOut) {
+  FaultyDriver& driver = start<FaultyDriver>();
+  update();
+  const api::ObjectKey bad = proxy_->table().services.begin()->first;
+  driver.fail_service(bad);
+  api::SnapshotBuilder builder;
+  auto tick = dataplane::big_cluster(builder, 3, 4);
+  tick.changes.everything = true;
+  proxy_->update(*tick.snapshot, tick.changes);
+  EXPECT_FALSE(proxy_->status().last_report.ok());
+  EXPECT_TRUE(proxy_->status().applied) << "a full table was there once";
+  for (const auto& [key, entry] : proxy_->table().services) {
+    EXPECT_EQ(driver.kernel().services.at(key) == entry, key != bad) << key.to_string();
+  }
+  EXPECT_FALSE(proxy_->verify(false)) << "not while something waits";
+  driver.heal();
+  run_until([&] { return proxy_->status().last_report.ok(); });
+  EXPECT_EQ(driver.kernel().services, proxy_->table().services);
 }
 
 api::Node node_object(std::string zone, std::string heartbeat) {

@@ -58,6 +58,32 @@ TEST(Status, TableShowsWhatMatters) {
             "  proxy: map full\n");
 }
 
+// An agent of another version may leave out or change what this one knows.
+TEST(Status, ValuesOfAWrongTypeCountAsAbsent) {
+  const auto report = from_json(*parse_json(R"({
+      "components": "none", "version": 3, "uptimeSeconds": "long",
+      "feed": [], "proxy": {"mode": "ipvs", "services": "3", "backends": 2.5, "drifts": "none",
+                            "retiring": [1, "ebpf", null]},
+      "listening": {"a": 1}, "errors": [["x"], "y"]})"));
+  ASSERT_TRUE(report) << report.error().message;
+  EXPECT_EQ(report->version, "");
+  EXPECT_EQ(report->uptime_s, 0);
+  EXPECT_EQ(report->proxy_mode, "ipvs");
+  EXPECT_EQ(report->services, 0u);
+  EXPECT_EQ(report->backends, 0u);
+  EXPECT_TRUE(report->drifts.empty());
+  EXPECT_EQ(report->retiring, std::vector<std::string>{"ebpf"});
+  EXPECT_TRUE(report->listening.empty());
+  EXPECT_EQ(report->errors, std::vector<std::string>{"y"});
+}
+
+TEST(Status, WhatCouldNotBeReadBackIsInTheTable) {
+  StatusReport report = example();
+  report.verify_error = "the kernel says no";
+  EXPECT_NE(to_table(report).find("VERIFIED    12 s ago, the kernel says no\n"), std::string::npos)
+      << to_table(report);
+}
+
 TEST(Status, ReadyMeansNothingIsStarting) {
   StatusReport report = example();
   EXPECT_TRUE(is_ready(report));

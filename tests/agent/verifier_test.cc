@@ -92,6 +92,32 @@ TEST_F(VerifierTest, DoesNothingByItselfWhenSwitchedOffOrNotInSync) {
   EXPECT_NE(asked.error().message.find("not up to date"), std::string::npos);
 }
 
+TEST_F(VerifierTest, ManyDriftsAreCountedButNotAllToldToTheLog) {
+  for (int i = 0; i < 25; ++i) driver_.drifts.push_back({cat("stray ", i, ";"), "", false});
+  const auto verifier = make({});
+  ASSERT_TRUE(verifier->run(true));
+  EXPECT_TRUE(metric("fairlead_proxy_drifts_total 25"));
+  EXPECT_TRUE(metric("fairlead_proxy_drift_repairs_total 25"));
+  EXPECT_EQ(verifier->status().drifts.size(), 25u);
+  EXPECT_NE(sink_.text().find("stray 19;"), std::string::npos);
+  EXPECT_EQ(sink_.text().find("stray 20;"), std::string::npos);
+  EXPECT_NE(sink_.text().find("more drifts count=5"), std::string::npos) << sink_.text();
+}
+
+TEST_F(VerifierTest, WhatCannotBeReadIsNotSaidToBeInOrder) {
+  driver_.drifts = {{"x", "", false}};
+  const auto verifier = make({});
+  ASSERT_TRUE(verifier->run(false));
+  driver_.error = "the kernel says no";
+  EXPECT_FALSE(verifier->run(false));
+  EXPECT_EQ(verifier->status().error, "the kernel says no");
+  EXPECT_TRUE(verifier->status().drifts.empty()) << "nobody knows of them any more";
+  driver_.error.clear();
+  ASSERT_TRUE(verifier->run(false));
+  EXPECT_EQ(verifier->status().error, "");
+  EXPECT_EQ(verifier->status().drifts.size(), 1u);
+}
+
 TEST_F(VerifierTest, OnlyLooksWhenItMayNotRepair) {
   driver_.drifts = {{"x", "", false}};
   const auto verifier = make(std::chrono::milliseconds(2), false);
