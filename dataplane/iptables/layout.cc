@@ -14,13 +14,14 @@ std::string hex(uint32_t value) {
   return cat("0x", std::string_view(digits, end));
 }
 
-// Who judges a packet that begins a connection.
-constexpr std::pair<std::string_view, std::string_view> services_judge{"kubernetes service portals",
-                                                                       "KUBE-SERVICES"};
+// Who judges a packet that begins a connection. In this order: the last one ends with what befalls
+// the rest of the service range, where external addresses may be, too.
 constexpr std::pair<std::string_view, std::string_view> external_judge{
     "kubernetes externally-visible service portals", "KUBE-EXTERNAL-SERVICES"};
 constexpr std::pair<std::string_view, std::string_view> firewall_judge{
     "kubernetes load balancer firewall", "KUBE-PROXY-FIREWALL"};
+constexpr std::pair<std::string_view, std::string_view> services_judge{"kubernetes service portals",
+                                                                       "KUBE-SERVICES"};
 
 std::string when_new(const std::pair<std::string_view, std::string_view>& judge) {
   return cat("-m conntrack --ctstate NEW ", comment(judge.first), "-j ", judge.second);
@@ -221,7 +222,7 @@ Chain Layout::forward_chain() const {
   // they are marked to be masqueraded.
   forward.rules.push_back(cat(comment("kubernetes forwarding conntrack rule"),
                               "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"));
-  for (const auto& judge : {services_judge, external_judge, firewall_judge}) {
+  for (const auto& judge : {external_judge, firewall_judge, services_judge}) {
     forward.rules.push_back(when_new(judge));
   }
   forward.rules.push_back(cat(comment("kubernetes forwarding rules"), "-m mark --mark ", mark, "/",
@@ -237,9 +238,9 @@ std::vector<Jump> Layout::jumps() const {
       {filter, "INPUT", when_new(external_judge)},
       {filter, "INPUT", when_new(firewall_judge)},
       {filter, "FORWARD", cat(comment("kubernetes forwarding rules"), "-j KUBE-FORWARD")},
-      {filter, "OUTPUT", when_new(services_judge)},
       {filter, "OUTPUT", when_new(external_judge)},
       {filter, "OUTPUT", when_new(firewall_judge)},
+      {filter, "OUTPUT", when_new(services_judge)},
       {nat, "PREROUTING", portals},
       {nat, "OUTPUT", portals},
       {nat, "POSTROUTING", cat(comment("kubernetes postrouting rules"), "-j KUBE-POSTROUTING")},

@@ -8,6 +8,7 @@
 #include "tests/dataplane/flow_fates.h"
 #include "tests/dataplane/iptables/kernels.h"
 #include "tests/dataplane/iptables/rule_walk.h"
+#include "tests/dataplane/service_range_table.h"
 
 namespace fairlead::dataplane {
 namespace {
@@ -115,6 +116,15 @@ TEST_P(Walks, OneServiceHasAnAddressAndPortOfTheNode) {
       apply(table);
       check_kernel(*kernel_, table);
     }
+  }
+}
+
+TEST_P(Walks, ExternalAddressesInsideTheServiceRange) {
+  ServiceTable table = table_of_addresses_inside_the_service_range();
+  for (const char* range : {"10.96.0.0/16", "10.96.0.0/13", "10.97.0.0/16"}) {
+    table.node.service_cidrs = {*Cidr::parse(range)};
+    apply(table);
+    check_kernel(*kernel_, table);
   }
 }
 

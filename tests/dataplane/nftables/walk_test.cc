@@ -7,6 +7,7 @@
 #include "tests/dataplane/flow_fates.h"
 #include "tests/dataplane/nftables/kernel.h"
 #include "tests/dataplane/nftables/table_walk.h"
+#include "tests/dataplane/service_range_table.h"
 
 namespace fairlead::dataplane {
 namespace {
@@ -59,6 +60,15 @@ TEST_P(NftWalks, RandomClustersThatChange) {
         apply(table, changed, full);
       },
       [&](const ServiceTable& table) { check(table); });
+}
+
+TEST_P(NftWalks, ExternalAddressesInsideTheServiceRange) {
+  ServiceTable table = table_of_addresses_inside_the_service_range();
+  for (const char* range : {"10.96.0.0/16", "10.96.0.0/13", "10.97.0.0/16"}) {
+    table.node.service_cidrs = {*Cidr::parse(range)};
+    apply(table);
+    check(table);
+  }
 }
 
 // Ranges that hold, cut and touch those of before: the kernel's set takes no two that overlap.
