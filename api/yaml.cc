@@ -4,6 +4,7 @@
 #include <yaml-cpp/exceptions.h>
 #include <yaml-cpp/parser.h>
 
+#include <charconv>
 #include <map>
 #include <sstream>
 
@@ -28,7 +29,18 @@ struct Built {
   json::value value;
   LineTree lines;
   size_t cost = node_bytes;  // bytes, of the whole subtree
+  size_t depth = 0;          // levels of lists and maps in it
 };
+
+// A float that is a key is written as Go writes a float32 (sigs.k8s.io/yaml), others as in JSON.
+std::string key_text(const json::value& resolved) {
+  const double* number = resolved.if_double();
+  if (number == nullptr) return json::serialize(resolved);
+  char text[32];
+  const auto written = std::to_chars(text, text + sizeof text, static_cast<float>(*number),
+                                     std::chars_format::general);
+  return {text, written.ptr};
+}
 
 // Makes one document of yaml-cpp's events. The library's own node tree is not used: it has no
 // limits, and it resolves aliases by sharing.
@@ -55,6 +67,7 @@ class Builder final : public YAML::EventHandler {
     const auto found = anchors_.find(anchor);
     if (found == anchors_.end()) fail_at(mark, "an alias to itself");
     Built copy = found->second;
+    check_depth(mark, frames_.size() + copy.depth - merged_level());
     spend_alias(mark, copy.cost);
     copy.lines.line = mark.line + 1;
     add(mark, 0, std::move(copy));
@@ -114,7 +127,7 @@ class Builder final : public YAML::EventHandler {
     Frame& frame = frames_.back();
     const json::value resolved = resolve(mark, tag, text);
     frame.merge = tag == "?" && text == "<<";
-    frame.key = resolved.is_string() ? text : json::serialize(resolved);
+    frame.key = resolved.is_string() ? text : key_text(resolved);
     frame.has_key = true;
     frame.key_line = mark.line + 1;
     if (resolved.is_null()) fail_at(mark, "a key must be a word, not null");
@@ -135,10 +148,9 @@ class Builder final : public YAML::EventHandler {
     if (tag != "?" && tag != "!" && !tag.empty() && !tag.starts_with(core_tag)) {
       fail_at(mark, cat("the tag '", tag.substr(0, 40), "' is not supported"));
     }
-    if (frames_.size() >= limits_.max_depth) {
-      fail_at(mark, cat("nested deeper than ", limits_.max_depth));
-    }
+    check_depth(mark, frames_.size() + 1);
     Frame frame;
+    frame.built.depth = 1;
     frame.built.value = std::move(empty);
     frame.built.lines.line = mark.line + 1;
     frame.mark = mark;
@@ -167,6 +179,7 @@ class Builder final : public YAML::EventHandler {
     }
     Frame& frame = frames_.back();
     frame.built.cost += built.cost + frame.key.size();
+    frame.built.depth = std::max(frame.built.depth, built.depth + 1 - merged_level());
     if (json::array* array = frame.built.value.if_array()) {
       array->push_back(std::move(built.value));
       frame.built.lines.children.push_back(std::move(built.lines));
@@ -198,6 +211,13 @@ class Builder final : public YAML::EventHandler {
       }
       ++index;
     }
+  }
+
+  // A map that is merged into another is no level of its own.
+  size_t merged_level() const { return !frames_.empty() && frames_.back().merge ? 1 : 0; }
+
+  void check_depth(const YAML::Mark& mark, size_t depth) const {
+    if (depth > limits_.max_depth) fail_at(mark, cat("nested deeper than ", limits_.max_depth));
   }
 
   void spend_alias(const YAML::Mark& mark, size_t cost) {

@@ -83,7 +83,12 @@ TEST(Yaml, ResolvesScalarsAsKubectlDoes) {
 
 TEST(Yaml, TurnsKeysIntoStrings) {
   EXPECT_EQ(as_json("1: a\ntrue: b\n1.5: c\n'x y': d\n"),
-            R"([{"1":"a","true":"b","1.5E0":"c","x y":"d"}])");
+            R"([{"1":"a","true":"b","1.5":"c","x y":"d"}])");
+  // Floats as Go's strconv.FormatFloat(f, 'g', -1, 32) has them.
+  EXPECT_EQ(as_json("1.10: a\n0.1: b\n-.5: c\n1.25e-7: d\n1234567.5: e\n1e22: f\n2.0: g\n"),
+            R"([{"1.1":"a","0.1":"b","-0.5":"c","1.25e-07":"d","1.2345675e+06":"e",)"
+            R"("1e+22":"f","2":"g"}])");
+  EXPECT_EQ(as_json("1.5: a\n'1.5': b\n"), "f.yaml:2: duplicate key '1.5'");
 }
 
 TEST(Yaml, ReadsDocumentsAndLeavesOutEmptyOnes) {
@@ -152,6 +157,17 @@ TEST(Yaml, HoldsItsLimits) {
   EXPECT_EQ(as_json(std::string(65, '[') + std::string(65, ']')),
             "f.yaml:1: nested deeper than 64");
   EXPECT_TRUE(as_json(std::string(100'000, '[')).starts_with("f.yaml:1: "));
+}
+
+// Short texts whose aliases make deep values: what reads them later has the same limit.
+TEST(Yaml, CountsTheDepthOfWhatAnAliasStandsFor) {
+  const YamlLimits limits{.max_depth = 4};
+  EXPECT_EQ(as_json("a: &a [[x]]\nb: [*a]\n", limits), R"([{"a":[["x"]],"b":[[["x"]]]}])");
+  EXPECT_EQ(as_json("a: &a [[x]]\nb:\n- [*a]\n", limits), "f.yaml:3: nested deeper than 4");
+  EXPECT_EQ(as_json("a: &a [[x]]\nb: &b [*a]\nc: [*b]\n", limits),
+            "f.yaml:3: nested deeper than 4");
+  EXPECT_EQ(as_json("a: &a {k: {l: x}}\nb: {c: {<<: *a}}\n", limits),
+            R"([{"a":{"k":{"l":"x"}},"b":{"c":{"k":{"l":"x"}}}}])");
 }
 
 TEST(Yaml, RefusesAliasesThatMultiply) {
