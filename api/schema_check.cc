@@ -1,7 +1,10 @@
 #include "api/schema_check.h"
 
+#include <algorithm>
+
 #include "api/quantity.h"
 #include "api/reader.h"
+#include "base/clock.h"
 #include "base/text.h"
 
 namespace fairlead::api {
@@ -14,19 +17,13 @@ std::string_view text_of(const json::value& value) {
   return {value.get_string().data(), value.get_string().size()};
 }
 
-// RFC 3339 to the second, by shape: "2026-01-02T03:04:05[.frac](Z|+hh:mm)".
+// RFC 3339 as Go's time.Parse takes it: of any year, with capital letters.
 bool is_time(std::string_view text) {
-  constexpr std::string_view shape = "dddd-dd-ddTdd:dd:dd";
-  if (text.size() <= shape.size()) return false;
-  for (size_t i = 0; i < shape.size(); ++i) {
-    const bool digit = text[i] >= '0' && text[i] <= '9';
-    if (shape[i] == 'd' ? !digit : text[i] != shape[i]) return false;
-  }
-  text.remove_prefix(shape.size());
-  if (text.front() == '.') {
-    text.remove_prefix(std::min(text.find_first_not_of("0123456789", 1), text.size()));
-  }
-  return text == "Z" || (text.size() == 6 && (text[0] == '+' || text[0] == '-') && text[3] == ':');
+  constexpr std::string_view leap_year = "2000";
+  if (text.size() < leap_year.size() || text.find_first_of("tz") != text.npos) return false;
+  return std::all_of(text.begin(), text.begin() + leap_year.size(),
+                     [](char c) { return c >= '0' && c <= '9'; }) &&
+         parse_rfc3339(cat(leap_year, text.substr(leap_year.size()))).has_value();
 }
 
 // Walks a document next to its type. The path is one string that grows and shrinks on the way, so

@@ -97,6 +97,34 @@ TEST_F(SchemaTest, ChecksDocuments) {
     EXPECT_EQ(check(c.version, c.kind, c.document), c.problems) << c.document;
 }
 
+TEST_F(SchemaTest, TimesAreThoseThatGoReads) {
+  const std::pair<std::string_view, bool> cases[] = {
+      {"2026-01-02T03:04:05Z", true},
+      {"0001-01-01T00:00:00Z", true},
+      {"9999-12-31T23:59:59.999999999-11:59", true},
+      {"2026-01-02T03:04:05.1+00:00", true},
+      {"", false},
+      {"2026", false},
+      {"20x6-01-02T03:04:05Z", false},
+      {"2026-01-02", false},
+      {"2026-01-02T03:04:05", false},
+      {"2026-01-02t03:04:05Z", false},
+      {"2026-01-02T03:04:05z", false},
+      {"2026-01-02 03:04:05Z", false},
+      {"2026-13-02T03:04:05Z", false},
+      {"2026-04-31T03:04:05Z", false},
+      {"2026-01-02T24:04:05Z", false},
+      {"2026-01-02T03:04:05.Z", false},
+      {"2026-01-02T03:04:05+xx:yy", false},
+      {"2026-01-02T03:04:05+0200", false},
+      {"2026-01-02T03:04:05Z ", false},
+  };
+  for (const auto& [text, good] : cases) {
+    const json::value document = {{"metadata", {{"creationTimestamp", text}}}};
+    EXPECT_EQ(schema_.check("v1", "Service", document).empty(), good) << text;
+  }
+}
+
 TEST_F(SchemaTest, UnknownFieldsAreNoProblemUnlessStrict) {
   EXPECT_EQ(check("v1", "Service", R"({"x": 1, "spec": {"y": [{"z": 1}]}})", false), "");
 }
