@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "base/text.h"
 #include "dataplane/capability.h"
@@ -16,6 +17,8 @@ using ipt::Family;
 using ipt::Table;
 
 constexpr std::string_view route_localnet = "net/ipv4/conf/all/route_localnet";
+// What it was before an earlier run, of which only the guard is left.
+constexpr const char* default_localnet = "0";
 
 // What decides in which style the rules are written.
 struct Size {
@@ -84,6 +87,7 @@ class IptablesDriver final : public Driver {
   Result<void> remove(ipt::Removal (*removal)(const ipt::SavedRules&, size_t));
   void allow_localhost(ApplyReport& report);
   Result<void> forbid_localhost();
+  bool may_unguard(const NodeConfig& node, ApplyReport& report);
   void watch_canary();
   void look_at_canary();
 
@@ -111,6 +115,7 @@ Result<void> IptablesDriver::start() {
   if (!version) return fail("iptables: no usable program", version.error());
   log_.info("iptables", {{"version", *version}});
   for (Family& family : families_) FL_TRY_VOID(family.find());
+  if (families_[0].has_found(Table::filter, ipt::localnet_name)) old_localnet_ = default_localnet;
   return {};
 }
 
@@ -147,10 +152,8 @@ void IptablesDriver::keep(const ServiceTable& table, const std::set<api::ObjectK
 ApplyReport IptablesDriver::apply(const ServiceTable& table,
                                   const std::set<api::ObjectKey>& changed, bool full) {
   ApplyReport report;
-  full |= !applied_ || table_.node != table.node;
-  if (!table.node.localhost_node_ports) {
-    if (const auto done = forbid_localhost(); !done) report.errors.push_back(done.error().message);
-  }
+  const bool kept_guard = std::exchange(style_.keeps_guard, !may_unguard(table.node, report));
+  full |= !applied_ || table_.node != table.node || kept_guard != style_.keeps_guard;
   report.services_changed = full ? table.services.size() : changed.size();
   flows_.update(table, changed, full);
   if (full) {
@@ -174,6 +177,10 @@ ApplyReport IptablesDriver::apply(const ServiceTable& table,
 
 ApplyReport IptablesDriver::retry() {
   ApplyReport report;
+  if (style_.keeps_guard && may_unguard(table_.node, report)) {
+    style_.keeps_guard = false;
+    plan_all();
+  }
   for (Family& family : families_) {
     if (applied_ && !family.in_sync()) reconcile(family, report);
   }
@@ -214,6 +221,14 @@ Result<void> IptablesDriver::forbid_localhost() {
   FL_TRY_VOID(runner_->set_sysctl(std::string(route_localnet), *old_localnet_));
   old_localnet_.reset();
   return {};
+}
+
+// False: route_localnet is still on although nobody needs it any more.
+bool IptablesDriver::may_unguard(const NodeConfig& node, ApplyReport& report) {
+  if (node.localhost_node_ports) return true;
+  const auto done = forbid_localhost();
+  if (!done) report.errors.push_back(cat("iptables: ", done.error().message));
+  return done.has_value();
 }
 
 void IptablesDriver::watch_canary() {
@@ -293,7 +308,6 @@ Result<void> IptablesDriver::retire() {
 }
 
 Result<void> IptablesDriver::cleanup() {
-  FL_TRY_VOID(forbid_localhost());
   FL_TRY_VOID(remove(ipt::removal_of));
   applied_ = false;
   return {};
@@ -301,7 +315,13 @@ Result<void> IptablesDriver::cleanup() {
 
 Result<void> IptablesDriver::remove(ipt::Removal (*removal)(const ipt::SavedRules&, size_t)) {
   canary_timer_.reset();
-  for (Family& family : families_) FL_TRY_VOID(family.remove(removal, !applied_));
+  for (Family& family : families_) {
+    FL_TRY(const ipt::SavedRules kernel, family.removable(!applied_));
+    const bool guards = kernel.find(Table::filter, ipt::localnet_name) != nullptr;
+    if (guards && !applied_) old_localnet_ = default_localnet;
+    if (removal == ipt::removal_of) FL_TRY_VOID(forbid_localhost());
+    FL_TRY_VOID(family.send(removal(kernel, runner_->writes_at_once())));
+  }
   return {};
 }
 

@@ -108,17 +108,21 @@ Result<bool> Family::was_flushed(Table table) const {
   return !chain || chain->find(cat("-A ", canary_name)) == std::string::npos;
 }
 
-Result<void> Family::remove(Removal (*removal)(const SavedRules&, size_t), bool only_ours) {
+Result<SavedRules> Family::removable(bool only_ours) {
   in_sync_ = false;
   found_.reset();
-  const auto kernel = read_kernel();
-  if (!kernel && !is_needed()) return {};
+  auto kernel = read_kernel();
+  if (!kernel && !is_needed()) return SavedRules();
   if (!kernel) return fail("iptables: cleanup", kernel.error());
   if (only_ours && !has_our_canary(*kernel)) {
     if (!kernel->empty()) log_.info("another proxy's chains stay; none of them is ours");
-    return {};
+    return SavedRules();
   }
-  for (const RestoreInput& input : removal(*kernel, runner_.writes_at_once())) {
+  return kernel;
+}
+
+Result<void> Family::send(const Removal& inputs) {
+  for (const RestoreInput& input : inputs) {
     if (const auto sent = runner_.restore(ipv6_, input.text()); !sent) {
       return fail(cat("iptables: cleanup of ", name()), sent.error());
     }

@@ -23,6 +23,9 @@ class Family {
 
   // Reads what an earlier run has left, for the first reconcile().
   Result<void> find();
+  bool has_found(Table table, std::string_view chain) const {
+    return found_ && found_->find(table, chain) != nullptr;
+  }
 
   // What the rules shall be. From then on it is not in sync, until reconcile() has succeeded.
   void plan(const ServiceTable& table, const Style& style);
@@ -42,9 +45,10 @@ class Family {
   // Whether somebody has emptied a table since it was written.
   Result<bool> was_flushed(Table table) const;
 
-  // Sends what `removal` makes of the kernel's rules. Those without a canary of ours stay, if
-  // `only_ours`.
-  Result<void> remove(Removal (*removal)(const SavedRules&, size_t), bool only_ours);
+  // What there is to be taken away, and then taking it away; between them it is not in sync. Rules
+  // without a canary of ours stay, if `only_ours`.
+  Result<SavedRules> removable(bool only_ours);
+  Result<void> send(const Removal& inputs);
 
   // "iptables -t nat -A ..." lines of the Service; nothing before the first plan().
   void list_entries(const ServiceTable& table, const api::ObjectKey& service,

@@ -184,7 +184,7 @@ std::vector<Chain> Layout::base_chains() const {
   for (const Table table : our_tables) {
     out.push_back({table, std::string(canary_name), {canary_rule()}});
   }
-  if (!style_.ipv6 && node_.localhost_node_ports) {
+  if (guards_localhost()) {
     // route_localnet lets neighbours reach 127.0.0.1 (CVE-2020-8558): not past this.
     out.push_back(
         {Table::filter,
@@ -245,7 +245,7 @@ std::vector<Jump> Layout::jumps() const {
       {nat, "OUTPUT", portals},
       {nat, "POSTROUTING", cat(comment("kubernetes postrouting rules"), "-j KUBE-POSTROUTING")},
   };
-  if (!style_.ipv6 && node_.localhost_node_ports) {
+  if (guards_localhost()) {
     out.push_back({filter, "INPUT", cat("-j ", localnet_name)});
     out.push_back({filter, "OUTPUT", cat("-j ", localnet_name)});
   }

@@ -98,6 +98,8 @@ struct Style {
   // evenly so, whether they were allocated in a row or at random. KUBE-NODEPORTS of nat leads on by
   // ranges of ports: 4,096, 256 and 16 of them, those that some Service has.
   bool tree = false;
+  // The guard of 127.0.0.1 stays although no NodePort answers there.
+  bool keeps_guard = false;
   friend bool operator==(const Style&, const Style&) = default;
 };
 
@@ -135,6 +137,9 @@ class Layout {
   struct PortChains;  // service_rules.cc: makes the chains of one PortRule
   std::vector<Cidr> of_family(const std::vector<Cidr>& cidrs) const;
   bool is_served(const Ip& ip) const;
+  bool guards_localhost() const {
+    return !style_.ipv6 && (node_.localhost_node_ports || style_.keeps_guard);
+  }
   bool may_dial_itself(const Backend& backend) const;
   std::string low_bits(int value, int mask) const;
   std::string reject(Protocol protocol) const;

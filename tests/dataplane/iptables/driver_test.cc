@@ -366,18 +366,5 @@ TEST_P(IptablesDriverTest, LargeTablesHaveNoCommentsInEndpointChains) {
   EXPECT_EQ(drifts(*driver, false), "");
 }
 
-TEST_P(IptablesDriverTest, LocalhostIsRoutedOnceItsGuardStands) {
-  const auto driver = kernel_->make_driver();
-  const auto value = [&] {
-    return *kernel().runner().set_sysctl("net/ipv4/conf/all/route_localnet", "1");
-  };
-  ASSERT_TRUE(driver->apply(big_table(1, 1), {}, true).ok());
-  EXPECT_EQ(value(), "1");
-  EXPECT_NE(saved().find("-A KUBE-PROXY-LOCALNET ! -s 127.0.0.0/8 -d 127.0.0.0/8"),
-            std::string::npos);
-  ASSERT_TRUE(driver->cleanup());
-  EXPECT_EQ(value(), "0");
-}
-
 }  // namespace
 }  // namespace fairlead::dataplane

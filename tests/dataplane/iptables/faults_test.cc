@@ -213,20 +213,6 @@ TEST_F(OneDriver, WhatTheCanaryCannotRepairIsSaidAndTriedAgain) {
   EXPECT_TRUE(wait([&] { return driver_->verify(false)->empty(); }));
 }
 
-TEST_F(OneDriver, LocalhostIsNotRoutedWithoutItsGuard) {
-  constexpr const char* sysctl = "net/ipv4/conf/all/route_localnet";
-  ServiceTable table = big_table(1, 1);
-  ASSERT_TRUE(driver_->apply(table, {}, true).ok());
-  EXPECT_EQ(kernel_->sysctl(sysctl), "1");
-  table.node.localhost_node_ports = false;
-  ASSERT_TRUE(driver_->apply(table, {}, false).ok());
-  EXPECT_EQ(kernel_->sysctl(sysctl), "0");
-  EXPECT_EQ(saved(false).find("KUBE-PROXY-LOCALNET"), std::string::npos);
-  table.node.localhost_node_ports = true;
-  ASSERT_TRUE(driver_->apply(table, {}, false).ok());
-  EXPECT_EQ(kernel_->sysctl(sysctl), "1");
-}
-
 TEST(FaultsOnce, AFullTableIsSentInPiecesWhereTheProgramNeedsThem) {
   MemoryLogSink sink;
   Registry registry;
