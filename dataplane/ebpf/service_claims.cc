@@ -84,7 +84,7 @@ void ServiceSync::claim(const api::ObjectKey& owner, const ServiceEntry& entry,
     rule.label = rule_label(owner, port);
     if (int ordinal = ++seen[rule.name]; ordinal > 1) rule.name += cat("#", ordinal);
     if (port.protocol == Protocol::sctp) continue;  // see dataplane/capability.cc
-    claim_frontends(owner, port, rule);
+    claim_frontends(owner, port, rule, round);
     if (rule.frontends.empty()) continue;
     Target target;
     target.owner = owner;
@@ -111,17 +111,44 @@ void ServiceSync::claim(const api::ObjectKey& owner, const ServiceEntry& entry,
   }
 }
 
-void ServiceSync::claim_frontends(const api::ObjectKey& owner, const PortRule& port, Rule& rule) {
+void ServiceSync::claim_frontends(const api::ObjectKey& owner, const PortRule& port, Rule& rule,
+                                  Round& round) {
   for (const Frontend& frontend : port.frontends) {
-    fl_frontend_key key = to_map(frontend, port.protocol);
-    auto [place, free] = owner_of_.try_emplace(key, owner);
-    if (!free) {
-      troubles_[owner].push_back(
-          cat(rule.label, ": ", to_text(key), " already belongs to ", place->second.to_string()));
-      continue;
+    const fl_frontend_key key = to_map(frontend, port.protocol);
+    if (owner_of_.try_emplace(key, owner).second) {
+      rule.frontends.push_back({key, flags_of(port, frontend, node_ips_)});
+    } else {
+      round.waiting.insert(owner);
     }
-    rule.frontends.push_back({key, flags_of(port, frontend, node_ips_)});
   }
+}
+
+// Of several Services that ask for one frontend the first by name has it. So beside those that
+// change there are others to look at: who has one and has to give it away, and who waits for one
+// that may become free.
+std::set<api::ObjectKey> ServiceSync::beside(
+    const std::map<api::ObjectKey, const ServiceEntry*>& wanted) const {
+  std::set<api::ObjectKey> out;
+  const auto each_owner = [&](const ServiceEntry& entry, const auto& visit) {
+    for (const PortRule& port : entry.ports) {
+      for (const Frontend& frontend : port.frontends) {
+        const auto held = owner_of_.find(to_map(frontend, port.protocol));
+        if (held != owner_of_.end()) visit(held->second);
+      }
+    }
+  };
+  for (const auto& [key, entry] : wanted) {
+    if (entry == nullptr) continue;
+    each_owner(*entry, [&](const api::ObjectKey& owner) {
+      if (key < owner) out.insert(owner);
+    });
+  }
+  for (const auto& [key, entry] : waiting_) {
+    each_owner(entry, [&](const api::ObjectKey& owner) {
+      if (wanted.contains(owner)) out.insert(key);
+    });
+  }
+  return out;
 }
 
 void ServiceSync::claim_ranges(const PortRule& port, const Rule& rule, Target& target) {

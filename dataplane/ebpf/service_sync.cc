@@ -71,10 +71,12 @@ ApplyReport ServiceSync::apply(const ServiceTable& table, const std::set<api::Ob
   for (const auto& [key, entry] : pending_) add(key);
   if (full) {
     for (const auto& [key, owned] : owned_) add(key);
+    for (const auto& [key, entry] : waiting_) add(key);
     for (const auto& [key, entry] : table.services) wanted[key] = &entry;
     swept_ = true;
     addresses_.forget_inherited();
   }
+  for (const api::ObjectKey& key : beside(wanted)) add(key);
   return run(wanted, full || (swept_ && sweep_pending_));
 }
 
@@ -113,12 +115,17 @@ ApplyReport ServiceSync::run(const std::map<api::ObjectKey, const ServiceEntry*>
   note_troubles(round);
   addresses_.write(round.report);
 
-  std::map<api::ObjectKey, ServiceEntry> kept;
+  std::map<api::ObjectKey, ServiceEntry> kept, waiting;
   for (const auto& [key, entry] : wanted) {
     if (troubles_.contains(key) && entry != nullptr) kept[key] = *entry;
+    if (round.waiting.contains(key)) waiting[key] = *entry;
   }
-  for (const auto& [key, entry] : wanted) pending_.erase(key);
+  for (const auto& [key, entry] : wanted) {
+    pending_.erase(key);
+    waiting_.erase(key);
+  }
   pending_.merge(kept);
+  waiting_.merge(waiting);
   sweep_pending_ = round.leftovers || (sweep_pending_ && !sweep);
   for (const auto& [key, lines] : troubles_) {
     for (const std::string& line : lines) round.report.errors.push_back(line);

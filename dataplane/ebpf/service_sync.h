@@ -111,16 +111,19 @@ class ServiceSync {
     std::vector<Target> targets;
     std::unordered_map<uint32_t, size_t> target_of;  // by the rule's id
     std::vector<fl_frontend_key> released;           // wanted by nobody, unless claimed since
+    std::set<api::ObjectKey> waiting;                // who found a frontend taken
     std::set<uint32_t> touched;                      // ids whose entries may have to go
     bool leftovers = false;                          // something could not be removed
   };
 
   ApplyReport run(const std::map<api::ObjectKey, const ServiceEntry*>& wanted, bool sweep);
   void pass(Round& round, bool sweep);
+  std::set<api::ObjectKey> beside(
+      const std::map<api::ObjectKey, const ServiceEntry*>& wanted) const;
   void release(const api::ObjectKey& owner, Round& round);
   void claim(const api::ObjectKey& owner, const ServiceEntry& entry,
              const std::vector<Rule>& before, Round& round);
-  void claim_frontends(const api::ObjectKey& owner, const PortRule& port, Rule& rule);
+  void claim_frontends(const api::ObjectKey& owner, const PortRule& port, Rule& rule, Round& round);
   static void claim_ranges(const PortRule& port, const Rule& rule, Target& target);
   void claim_ids(const api::ObjectKey& owner, const std::vector<Rule>& before, Rule& rule,
                  Target& target);
@@ -171,6 +174,9 @@ class ServiceSync {
   std::unordered_map<uint32_t, api::ObjectKey> id_owner_;
   uint32_t next_id_ = 1;
 
+  // What Services ask for that do not have each of their frontends, since others that sort before
+  // them have some.
+  std::map<api::ObjectKey, ServiceEntry> waiting_;
   std::map<api::ObjectKey, ServiceEntry> pending_;               // to be tried again
   std::map<api::ObjectKey, std::vector<std::string>> troubles_;  // what each service lacks
   bool swept_ = false;  // a full table has been applied: what nobody owns is garbage
