@@ -112,6 +112,11 @@ std::optional<std::string> base64_decode(std::string_view text) {
     }
     return table;
   }();
+  if (text.find_first_of("\r\n") != text.npos) {
+    std::string joined(text);
+    std::erase_if(joined, [](char c) { return c == '\r' || c == '\n'; });
+    return base64_decode(joined);
+  }
   if (text.size() % 4 != 0) return std::nullopt;
   size_t padding = 0;
   while (padding < 2 && padding < text.size() && text[text.size() - 1 - padding] == '=') ++padding;

@@ -45,7 +45,8 @@ std::optional<int64_t> parse_int(std::string_view text, int64_t low = INT64_MIN,
 std::optional<int64_t> parse_duration_ms(std::string_view text);
 
 std::string base64_encode(std::string_view bytes);
-std::optional<std::string> base64_decode(std::string_view text);  // RFC 4648, padding required
+// RFC 4648, padding required. Ends of lines mean nothing, as in Go: base64(1) writes them.
+std::optional<std::string> base64_decode(std::string_view text);
 std::string hex_encode(std::string_view bytes);
 
 }  // namespace fairlead

@@ -72,6 +72,12 @@ std::string describe(const Ingress& ingress) {
   return out;
 }
 
+std::string describe(const Secret& secret) {
+  std::string out = cat("Secret ", secret.meta.key.to_string(), ' ', secret.type);
+  for (const auto& [key, bytes] : secret.data) out += cat(" [", key, ' ', bytes, ']');
+  return out;
+}
+
 template <class Any>
 std::string describe(const Any& other) {
   return other.meta.key.to_string();

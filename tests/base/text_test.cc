@@ -116,6 +116,17 @@ TEST(Text, Base64KnownVectors) {  // RFC 4648 section 10
   }
 }
 
+TEST(Text, Base64MayComeInLines) {
+  for (const std::string_view text :
+       {"Zm9vYg==\n", "Zm9v\nYg==", "Zm9v\r\nYg==\r\n", "\nZ\nm9vY\n\ng=\n="}) {
+    EXPECT_EQ(base64_decode(text), "foob") << text;
+  }
+  EXPECT_EQ(base64_decode("\r\n"), "");
+  for (const std::string_view bad : {"Zm9v\nYg=", "Zm9v\tYg==", "Zm9v\vYg==", "Zm9v Yg==\n"}) {
+    EXPECT_EQ(base64_decode(bad), std::nullopt) << bad;
+  }
+}
+
 TEST(Text, HexIsLowerCase) { EXPECT_EQ(hex_encode(std::string_view("\x00\xff\x1a", 3)), "00ff1a"); }
 
 }  // namespace
