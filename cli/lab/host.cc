@@ -191,9 +191,9 @@ class RealLabHost final : public LabHost {
   }
 
   bool alive(const ProcessId& process) override {
+    if (process.pid <= 0 || process.start_ticks == 0) return false;
     waitpid(process.pid, nullptr, WNOHANG);  // one of our own children, if this run started it
-    return process.pid > 0 && process.start_ticks != 0 &&
-           start_ticks(process.pid) == process.start_ticks;
+    return start_ticks(process.pid) == process.start_ticks;
   }
 
   Result<void> end(const ProcessId& process, int signal, int wait_ms) override {

@@ -2,7 +2,9 @@
 #include "cli/lab/lab.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -143,6 +145,22 @@ TEST(RealLabHost, SpawnsAndEndsAProcess) {
   std::getline(std::ifstream(log), text);
   EXPECT_EQ(text, "up");
   std::filesystem::remove(log);
+}
+
+// As a state file that somebody else wrote may have it: to waitpid(2) and kill(2) they mean many.
+TEST(RealLabHost, NumbersThatAreNoProcessAreNobody) {
+  const pid_t child = fork();
+  if (child == 0) _exit(7);
+  siginfo_t info{};
+  ASSERT_EQ(waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT), 0);
+  const auto host = make_lab_host();
+  for (const int pid : {0, -1, -child}) {
+    EXPECT_FALSE(host->alive({pid, 1})) << pid;
+    EXPECT_TRUE(host->end({pid, 1}, SIGKILL, 10)) << pid;
+  }
+  int status = 0;
+  EXPECT_EQ(waitpid(child, &status, WNOHANG), child) << "nobody has waited for our child";
+  EXPECT_EQ(WEXITSTATUS(status), 7);
 }
 
 }  // namespace
