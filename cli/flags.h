@@ -37,7 +37,8 @@ class Flags {
     file_flag_ = file_flag;
     if (!file_flag.empty()) {
       app.add_option(file_flag, file_, "YAML file with any of these settings, as 'name: value'")
-          ->type_name("FILE");
+          ->type_name("FILE")
+          ->check(not_empty("a path"));
     }
     for (const auto& row : rows_) add_row(app, row, row.get(defaults));
   }
