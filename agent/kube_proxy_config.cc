@@ -1,6 +1,7 @@
 #include "agent/kube_proxy_config.h"
 
 #include <algorithm>
+#include <cctype>
 
 #include "agent/kube_proxy_fields.h"
 #include "api/yaml.h"
@@ -101,7 +102,41 @@ class FieldReader {
   KubeProxyDraft draft_;
 };
 
+// --conntrack-tcp-timeout-established is conntrack.tcpEstablishedTimeout: words change their
+// places, so names are compared by their letters alone.
+std::string letters_of(std::string_view name) {
+  std::string letters;
+  for (const char c : name) {
+    if (std::isalpha(static_cast<unsigned char>(c)) != 0) {
+      letters += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    }
+  }
+  std::sort(letters.begin(), letters.end());
+  return letters;
+}
+
+std::string_view fate_text(FieldFate fate) {
+  switch (fate) {
+    case FieldFate::honoured:
+      return " is here: ";
+    case FieldFate::moot:
+      return " is not needed: ";
+    case FieldFate::refused:
+      return " is not available: ";
+  }
+  return "";
+}
+
 }  // namespace
+
+std::string kube_proxy_flag(std::string_view flag) {
+  const std::string letters = letters_of(flag);
+  for (const KubeProxyField& field : kube_proxy_fields()) {
+    if (letters_of(field.path) != letters) continue;
+    return cat(": kube-proxy's ", field.path, fate_text(field.fate), field.note);
+  }
+  return "";
+}
 
 Result<bool> apply_kube_proxy_config(AgentConfig& config, std::string_view text,
                                      std::string_view file) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "agent/kube_proxy_config.h"
 #include "agent/option.h"
 #include "cli/help_formatter.h"
 
@@ -55,7 +56,9 @@ std::string suggestion(std::string_view word, const std::vector<std::string>& na
 
 std::string wrong_flag(const CLI::App& command, std::string_view word) {
   const std::string_view flag = word.substr(0, word.find('='));
-  return cat("there is no flag '", flag, "'", suggestion(flag, flags_of(command)));
+  std::string meant = command.get_name() == "agent" ? agent::kube_proxy_flag(flag) : "";
+  if (meant.empty()) meant = suggestion(flag, flags_of(command));
+  return cat("there is no flag '", flag, "'", meant);
 }
 
 // What CLI11 would say is which of its rules was broken; a reader wants to know which word it was.

@@ -245,6 +245,49 @@ TEST(KubeProxyConfig, EveryFieldOfTheTableHasANoteAndANameOfItsOwn) {
   EXPECT_GT(paths.size(), 50u);
 }
 
+// kube-proxy --help, release 1.33: the flags whose names are not ours.
+TEST(KubeProxyConfig, FlagsOfKubeProxyAreFoundByTheNamesOfTheirFields) {
+  struct Case {
+    std::string_view flag, field;  // "": it has none
+  };
+  const Case cases[] = {
+      {"--bind-address", "bindAddress is here: "},
+      {"--bind-address-hard-fail", "bindAddressHardFail is not needed: "},
+      {"--cluster-cidr", "clusterCIDR is here: --local-pod-cidrs"},
+      {"--config-sync-period", "configSyncPeriod is not needed: "},
+      {"--conntrack-max-per-core", "conntrack.maxPerCore is here: sysctl nf_conntrack_max"},
+      {"--conntrack-min", "conntrack.min is here: sysctl nf_conntrack_max"},
+      {"--conntrack-tcp-timeout-close-wait", "conntrack.tcpCloseWaitTimeout is here: sysctl "},
+      {"--conntrack-tcp-timeout-established", "conntrack.tcpEstablishedTimeout is here: sysctl "},
+      {"--conntrack-udp-timeout", "conntrack.udpTimeout is here: sysctl "},
+      {"--conntrack-udp-timeout-stream", "conntrack.udpStreamTimeout is here: sysctl "},
+      {"--detect-local-mode", "detectLocalMode is here: "},
+      {"--feature-gates", "featureGates is here: "},
+      {"--healthz-bind-address", "healthzBindAddress is here: --healthz-listen"},
+      {"--hostname-override", "hostnameOverride is here: --node-name"},
+      {"--iptables-localhost-nodeports", "iptables.localhostNodePorts is here: "},
+      {"--iptables-min-sync-period", "iptables.minSyncPeriod is not needed: "},
+      {"--iptables-sync-period", "iptables.syncPeriod is here: --sync-period"},
+      {"--ipvs-exclude-cidrs", "ipvs.excludeCIDRs is not needed: "},
+      {"--ipvs-sync-period", "ipvs.syncPeriod is here: --sync-period"},
+      {"--logging-format", "logging.format is here: "},
+      {"--metrics-bind-address", "metricsBindAddress is here: --metrics-listen"},
+      {"--nodeport-addresses", "nodePortAddresses is here: --node-port-addresses"},
+      {"--show-hidden-metrics-for-version", "showHiddenMetricsForVersion is not available: "},
+      {"--master", ""},
+      {"--write-config-to", ""},
+      {"-v", ""},
+      {"--", ""},
+      {"", ""},
+  };
+  for (const auto& [flag, field] : cases) {
+    const std::string said = kube_proxy_flag(flag);
+    const std::string expected = field.empty() ? "" : cat(": kube-proxy's ", field);
+    EXPECT_EQ(said.substr(0, expected.size()), expected) << flag;
+    EXPECT_EQ(said.empty(), field.empty()) << flag << said;
+  }
+}
+
 TEST(KubeProxyConfig, ConfigzIsAFileThatCanBeReadAgain) {
   AgentConfig config = read(kind_node);
   const std::string text = json::serialize(to_kube_proxy_config(config, "iptables"));
