@@ -72,7 +72,9 @@ std::string ebpf_maps(const ServiceTable& table) {
   ebpf::NodeSync node(maps, services.addresses(), {});
   ApplyReport report;
   node.apply(table.node, report);
-  services.apply(table, {}, true);
+  const ApplyReport applied = services.apply(table, {}, true);
+  report.errors.insert(report.errors.end(), applied.errors.begin(), applied.errors.end());
+  if (!report.ok()) return cat("error: ", join(report.errors, "; "), "\n");
   return ebpf::dump_maps(maps, [&](uint32_t id) { return services.name_of(id); });
 }
 
