@@ -51,11 +51,7 @@ constexpr CapabilityRow rows[] = {
 
 void need(std::vector<std::string>& out, Mode mode, Capability capability,
           const std::string& label) {
-  if (can(mode, capability)) return;
-  const auto row = std::find_if(std::begin(rows), std::end(rows), [&](const CapabilityRow& one) {
-    return one.capability == capability;
-  });
-  out.push_back(cat(label, ": no ", row->name, " in ", to_string(mode), " mode; ", row->instead));
+  if (!can(mode, capability)) out.push_back(cat(label, ": ", without(mode, capability)));
 }
 
 }  // namespace
@@ -76,6 +72,18 @@ bool can(Mode mode, Capability capability) {
     if (row.capability == capability) return row.has[static_cast<size_t>(mode)];
   }
   CHECK(false);
+}
+
+std::string without(Mode mode, Capability capability) {
+  const auto row = std::find_if(std::begin(rows), std::end(rows), [&](const CapabilityRow& one) {
+    return one.capability == capability;
+  });
+  return cat("no ", row->name, " in ", to_string(mode), " mode; ", row->instead);
+}
+
+bool binds_everybody(Mode mode, const PortRule& rule, const Frontend& frontend) {
+  return frontend.local_only && frontend.kind != FrontendKind::cluster_ip &&
+         !can(mode, policy_by_source) && !local_backends(rule).empty();
 }
 
 FlowResult served_by(Mode mode, FlowResult result) {

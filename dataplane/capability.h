@@ -45,6 +45,12 @@ struct CapabilityRow {
 std::span<const CapabilityRow> capability_rows();
 bool can(Mode mode, Capability capability);
 
+// "no SCTP in ebpf mode; these ports are not served". REQUIRES: the mode lacks it.
+std::string without(Mode mode, Capability capability);
+
+// Whether policy Local of this frontend also binds pods and the node, which are not told apart.
+bool binds_everybody(Mode mode, const PortRule& rule, const Frontend& frontend);
+
 // What a mode makes of resolve()'s result: it masquerades where it can do no better.
 FlowResult served_by(Mode mode, FlowResult result);
 

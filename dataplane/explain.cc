@@ -10,12 +10,14 @@ namespace {
 
 std::string set_text(const NodeConfig& node, const PortRule& rule, const Frontend& frontend,
                      SourceClass source, std::optional<Mode> mode) {
-  const Treatment how = treatment(node, rule, frontend, source);
+  Treatment how = treatment(node, rule, frontend, source);
+  const bool bound = mode && binds_everybody(*mode, rule, frontend);
+  if (bound) how.backends = local_backends(rule);
   const bool direct = how.direct && (!mode || can(*mode, Capability::dsr));
   const bool masquerade = how.masquerade || (mode && !can(*mode, Capability::source_address));
   if (how.backends.empty()) return rule.if_empty == NoBackend::reject ? "reject" : "drop";
-  const bool local = frontend.local_only &&
-                     (frontend.kind == FrontendKind::cluster_ip || source == SourceClass::outside);
+  const bool local = bound || (frontend.local_only && (frontend.kind == FrontendKind::cluster_ip ||
+                                                       source == SourceClass::outside));
   return cat(local ? "local (" : "all (", how.backends.size(), ")",
              direct       ? ", masquerade here, direct return elsewhere"
              : masquerade ? ", masquerade"

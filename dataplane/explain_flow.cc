@@ -61,13 +61,43 @@ Decision explain_ranges(const NodeConfig& node, const PortRule& rule, const Fron
              : Decision{"source ranges", "refused", "inside none of them"};
 }
 
-Decision explain_policy(const Frontend& frontend, SourceClass source) {
+// What the mode would need to serve this flow as `result` says, and has not.
+std::optional<Capability> missing_for(Mode mode, const FlowQuery& query, const FlowResult& result) {
+  const auto lacks = [&](Capability one) { return !can(mode, one); };
+  const bool nobody = result.service.name.empty();
+  if (nobody && result.outcome == FlowOutcome::drop && lacks(Capability::unallocated_ips)) {
+    return Capability::unallocated_ips;
+  }
+  if (!nobody && query.protocol == Protocol::sctp && lacks(Capability::sctp)) {
+    return Capability::sctp;
+  }
+  if (!nobody && query.destination.ip.is_loopback() && lacks(Capability::localhost_node_ports)) {
+    return Capability::localhost_node_ports;
+  }
+  return std::nullopt;
+}
+
+// Everybody gets what outsiders get.
+void bind_everybody(const NodeConfig& node, const PortRule& rule, const Ip& source,
+                    FlowResult& result) {
+  const Treatment how = treatment(node, rule, result.frontend, classify_source(node, source));
+  result.candidates.clear();
+  for (const Backend& one : local_backends(rule)) {
+    result.candidates.push_back({one, how.masquerade || one.ip == source});
+  }
+}
+
+Decision explain_policy(const PortRule& rule, const Frontend& frontend, SourceClass source,
+                        std::optional<Mode> mode) {
   if (frontend.kind == FrontendKind::cluster_ip) {
     return frontend.local_only ? Decision{"policy", "Local", "internalTrafficPolicy"}
                                : Decision{"policy", "Cluster", "internalTrafficPolicy"};
   }
   if (!frontend.local_only) return {"policy", "Cluster", "externalTrafficPolicy"};
   if (source == SourceClass::outside) return {"policy", "Local", "externalTrafficPolicy"};
+  if (mode && binds_everybody(*mode, rule, frontend)) {
+    return {"policy", "Local", without(*mode, Capability::policy_by_source)};
+  }
   return {"policy", "Cluster",
           cat("externalTrafficPolicy is Local, but does not bind ",
               source == SourceClass::node ? "the node itself" : "local pods")};
@@ -158,7 +188,7 @@ void explain_service_flow(FlowExplanation& out, const ServiceTable& table, const
   out.decisions.push_back(explain_source(node, query.source));
   out.decisions.push_back(explain_ranges(node, rule, result.frontend, query.source));
   if (out.decisions.back().verdict == "refused") return;
-  out.decisions.push_back(explain_policy(result.frontend, source));
+  out.decisions.push_back(explain_policy(rule, result.frontend, source, mode));
   if (result.outcome != FlowOutcome::forward) return;
   explain_choice(out, rule, mode);
   if (mode && !can(*mode, Capability::source_address)) {
@@ -174,14 +204,21 @@ FlowExplanation explain_flow(const ServiceTable& table, const FlowQuery& query,
                              std::optional<Mode> mode) {
   const SocketAddress& to = query.destination;
   FlowResult result = resolve(table, query.source, to.ip, to.port, query.protocol);
+  const auto missing = mode ? missing_for(*mode, query, result) : std::nullopt;
+  if (missing) result = {};
+  const PortRule* rule = rule_of(table, result, query.protocol, !to.ip.is_v4());
+  if (mode && rule != nullptr && result.outcome == FlowOutcome::forward &&
+      binds_everybody(*mode, *rule, result.frontend)) {
+    bind_everybody(table.node, *rule, query.source, result);
+  }
   if (mode) result = served_by(*mode, std::move(result));
   FlowExplanation out;
   out.flow = cat(query.source.to_string(), " -> ", to.to_string(), "/", to_string(query.protocol));
   out.outcome = result.outcome;
   out.candidates = result.candidates;
-  const PortRule* rule = rule_of(table, result, query.protocol, !to.ip.is_v4());
   if (rule == nullptr) {
     explain_nobody(out, table, query);
+    if (missing) out.decisions.back().why = without(*mode, *missing);
     out.decisions.push_back({"outcome", to_text(result), ""});
     return out;
   }
