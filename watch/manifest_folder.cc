@@ -40,8 +40,9 @@ std::vector<std::string> folders_below(const std::string& directory) {
 std::optional<ManifestFolder::Stamp> ManifestFolder::stamp_of(const std::string& path) {
   struct stat status{};
   if (::stat(path.c_str(), &status) != 0) return std::nullopt;
+  const auto ns = [](const timespec& time) { return time.tv_sec * ns_per_s + time.tv_nsec; };
   return Stamp{status.st_dev, status.st_ino, static_cast<uint64_t>(status.st_size),
-               status.st_mtim.tv_sec * ns_per_s + status.st_mtim.tv_nsec};
+               ns(status.st_mtim), ns(status.st_ctim)};
 }
 
 // Nobody has written to it for a while, going by the file system's own clock.

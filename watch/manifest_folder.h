@@ -42,7 +42,7 @@ class ManifestFolder {
  private:
   struct Stamp {
     uint64_t device = 0, inode = 0, size = 0;
-    int64_t modified_ns = 0;
+    int64_t modified_ns = 0, changed_ns = 0;  // its content; also its mode, owner and name
     friend bool operator==(const Stamp&, const Stamp&) = default;
   };
   struct File {
