@@ -356,6 +356,24 @@ TEST_P(IptablesDriverTest, KernelEntriesAreTheRulesOfTheService) {
   }
 }
 
+// The kernel keeps 255 bytes of a comment (XT_MAX_COMMENT_LEN), and a label may have 191.
+TEST_P(IptablesDriverTest, TheLongestNamesFit) {
+  ServiceTable table = every_kind_table();
+  ServiceEntry entry = table.services.at({"default", "web"});
+  for (PortRule& rule : entry.ports) {
+    rule.port_name = cat(std::string(63 - 3, 'p'), rule.port_name);
+    rule.if_empty = NoBackend::drop;
+  }
+  ServiceEntry empty = entry;
+  for (PortRule& rule : empty.ports) rule.backends.clear();
+  for (ServiceEntry one : {entry, empty}) {
+    table.services = {{{std::string(63, 'n'), std::string(63, 's')}, std::move(one)}};
+    const auto driver = start();
+    apply(*driver, table, {}, true);
+    EXPECT_EQ(start()->apply(table, {}, true).writes, 0u);
+  }
+}
+
 TEST_P(IptablesDriverTest, LargeTablesHaveNoCommentsInEndpointChains) {
   IptablesOptions options;
   options.brief_above = 10;

@@ -204,6 +204,19 @@ TEST_F(OneDriver, DatagramFlowsOfTheTimeOfAFlushAreForgotten) {
   }
 }
 
+TEST_F(OneDriver, FlowsThatCannotBeForgottenAreReportedAndTriedAgain) {
+  const ServiceTable table = every_kind_table();
+  const SocketAddress client{Ip::v4(0x0a010009), 4000}, dns{Ip::v4(0x0a600001), 53};
+  conntrack_->add({Protocol::udp, client, dns, dns, client, 0});
+  conntrack_->fail_with("no buffer space");
+  const std::vector<std::string> errors{"iptables: stale UDP flows stay: no buffer space"};
+  EXPECT_EQ(driver_->apply(table, {}, true).errors, errors);
+  EXPECT_EQ(driver_->retry().errors, errors);
+  conntrack_->fail_with("");
+  EXPECT_TRUE(driver_->retry().ok());
+  EXPECT_TRUE(conntrack_->all().empty());
+}
+
 TEST_F(OneDriver, WhatTheCanaryCannotRepairIsSaidAndTriedAgain) {
   ASSERT_TRUE(driver_->apply(big_table(2, 2), {}, true).ok());
   kernel_->flush();
