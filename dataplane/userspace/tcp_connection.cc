@@ -115,6 +115,9 @@ void TcpConnection::pump(bool forth, bool back) {
   const bool forth_had_ended = forth_.ended(), back_had_ended = back_.ended();
   if ((forth && forth_.pump(client, backend, pipes_) == failed) ||
       (back && back_.pump(backend, client, pipes_) == failed)) {
+    // Whoever does not listen any more may have said why.
+    back_.rescue(backend, client, pipes_);
+    forth_.rescue(client, backend, pipes_);
     return abort();
   }
   if (forth_.ended() && back_.ended()) return end();  // to close is to tell the other side

@@ -2,6 +2,9 @@
 // descriptors that run out.
 #include <sys/resource.h>
 
+#include <future>
+
+#include "base/text.h"
 #include "tests/dataplane/userspace/sanitizer.h"
 #include "tests/dataplane/userspace/tcp_lab.h"
 
@@ -17,6 +20,22 @@ TEST_F(TcpForwarding, GoesOnToTheNextBackendWhenOneRefuses) {
   // Affinity follows the one that answered.
   for (int i = 0; i < 4; ++i) EXPECT_EQ(greeting(), "good");
   EXPECT_EQ(metrics_.connect_failures.value(), 1u);
+}
+
+// No route, or an address of many: it is told at once.
+TEST_F(TcpForwarding, GoesOnToTheNextBackendWhenOneCannotEvenBeAsked) {
+  const SocketAddress nowhere{Ip::v4(0xe0000001), 80};
+  LoopbackServer good(says("good"));
+  limits_.connect_attempts = 3;
+  begin({nowhere, nowhere, good.address()});
+  EXPECT_EQ(greeting(), "good");
+  EXPECT_EQ(metrics_.connect_failures.value(), 2u);
+  publish({nowhere, nowhere, nowhere, good.address()});
+  EXPECT_EQ(greeting(), "good") << "its turn is the second's, which leaves two more";
+  publish({nowhere});
+  EXPECT_EQ(greeting(), "reset");
+  EXPECT_EQ(metrics_.refused_backend.value(), 1u);
+  EXPECT_TRUE(idle());
 }
 
 // A full backlog: SYNs go unanswered.
@@ -86,6 +105,51 @@ TEST_F(TcpForwarding, WhatABackendSaidBeforeItsResetArrives) {
   EXPECT_TRUE(idle());
 }
 
+// To ask for nothing would be to wait for something.
+std::string receive_exactly(int fd, size_t size) {
+  std::string out(size, ' ');
+  if (size != 0) ::recv(fd, out.data(), size, MSG_WAITALL);
+  return out;
+}
+
+// Like a server that refuses an upload by its first bytes: the other side is still talking, and
+// what it says cannot be passed on any more. Whichever of the two the loop comes to first.
+TEST_F(TcpForwarding, LastWordsBeforeAResetArriveAlthoughTheOtherSideIsTalking) {
+  const net::Fd backend = *net::listen_tcp({Ip::v4(0x7f000001), 0});
+  begin({*net::local_address(backend.get())});
+  for (const bool client_resets : {false, true}) {
+    for (const bool talks_first : {false, true}) {
+      SCOPED_TRACE(cat("the ", client_resets ? "client" : "server", " resets, ",
+                       talks_first ? "after" : "before", " the other one talks"));
+      net::Fd client = dial(address_), server;
+      ASSERT_TRUE(eventually([&] {
+        server = net::Fd(::accept4(backend.get(), nullptr, nullptr, SOCK_CLOEXEC));
+        return static_cast<bool>(server);
+      }));
+      send_all(client.get(), "?");
+      ASSERT_EQ(receive_exactly(server.get(), 1), "?");
+      std::promise<void> held, go;
+      loop_.post([&] {
+        held.set_value();
+        go.get_future().wait();
+      });
+      held.get_future().wait();
+      net::Fd& resets = client_resets ? client : server;
+      const net::Fd& talks = client_resets ? server : client;
+      if (talks_first) send_all(talks.get(), "more");
+      send_all(resets.get(), "enough");
+      reset_at_close(resets.get());
+      resets.reset();
+      if (!talks_first) send_all(talks.get(), "more");
+      go.set_value();
+      EXPECT_EQ(receive_exactly(talks.get(), 6), "enough");
+      char byte;
+      EXPECT_TRUE(::recv(talks.get(), &byte, 1, 0) < 0 && errno == ECONNRESET);
+      EXPECT_TRUE(idle());
+    }
+  }
+}
+
 TEST_F(TcpForwarding, CarriesSoManyConnectionsAndNoMore) {
   LoopbackServer server(says("hello"));
   limits_.max_connections = 3;
@@ -101,13 +165,6 @@ TEST_F(TcpForwarding, CarriesSoManyConnectionsAndNoMore) {
   held.pop_back();
   EXPECT_TRUE(eventually([&] { return metrics_.connections.value() == 2; }));
   EXPECT_EQ(greeting(), "hello");
-}
-
-// To ask for nothing would be to wait for something.
-std::string receive_exactly(int fd, size_t size) {
-  std::string out(size, ' ');
-  if (size != 0) ::recv(fd, out.data(), size, MSG_WAITALL);
-  return out;
 }
 
 TEST_F(TcpForwarding, AResetAtAnyStageEndsBothSidesAndLeavesNothing) {
