@@ -12,6 +12,10 @@ Cidr host(const Ip& ip) { return {ip, static_cast<uint8_t>(ip.is_v4() ? 32 : 128
 // As classify_source() has it. What the node has wins over a network of pods.
 std::map<Cidr, SourceClass> sources_of(const NodeConfig& node) {
   std::map<Cidr, SourceClass> out;
+  for (const Cidr& pods : node.local_pod_cidrs) {
+    // To the kernel's trie IPv4 is a part of it.
+    if (pods.base == Ip{}) out.try_emplace({Ip::v4(0), 0}, SourceClass::outside);
+  }
   for (const Cidr& pods : node.local_pod_cidrs) out[pods] = SourceClass::local_pod;
   for (const Ip& ip : node.node_ips) out[host(ip)] = SourceClass::node;
   out[{Ip::v4(0x7f000000), 8}] = SourceClass::node;

@@ -84,6 +84,16 @@ TEST(AdmittedBy, NamesTheRangesAndTheNodeWhereItIsInside) {
   }
 }
 
+// In the kernel's tries all addresses have 16 bytes.
+int bits_of(const Cidr& cidr) { return cidr.bits + (cidr.base.is_v4() ? 96 : 0); }
+bool covers(const Cidr& cidr, const Ip& ip) {
+  for (int bit = 0; bit < bits_of(cidr); ++bit) {
+    const size_t byte = static_cast<size_t>(bit / 8);
+    if (((cidr.base.bytes[byte] ^ ip.bytes[byte]) & 0x80 >> bit % 8) != 0) return false;
+  }
+  return true;
+}
+
 // The kernel's decision, in the steps in which the program makes it.
 FlowOutcome decided(const Wanted& wanted, const Ip& source, const FlowKey& key) {
   const CaptureEntries& entries = wanted.entries();
@@ -95,12 +105,12 @@ FlowOutcome decided(const Wanted& wanted, const Ip& source, const FlowKey& key) 
   bool admitted = false;
   for (const auto& [entry, value] : entries) {
     const auto* network = std::get_if<Cidr>(&entry);
-    if (network != nullptr && network->contains(source) && network->bits > longest) {
-      longest = network->bits;
+    if (network != nullptr && covers(*network, source) && bits_of(*network) > longest) {
+      longest = bits_of(*network);
       from = std::get<SourceClass>(value);
     }
     const auto* guard = std::get_if<Admitted>(&entry);
-    admitted |= guard != nullptr && guard->to == key && guard->from.contains(source);
+    admitted |= guard != nullptr && guard->to == key && covers(guard->from, source);
   }
   if (verdicts.guarded && !admitted) return FlowOutcome::drop;
   const Verdict verdict = verdicts.by_source[static_cast<size_t>(from)];
@@ -116,7 +126,12 @@ TEST(Wanted, WhatTheKernelDecidesIsAsResolved) {
     RandomCluster cluster(seed);
     api::SnapshotBuilder::Tick tick;
     for (int step = 0; step < 40; ++step) tick = cluster.step();
-    for (const ServiceTable& table : {compile(*tick.snapshot, random_node()), every_kind_table()}) {
+    NodeConfig all_pods = random_node(), all_six = random_node();
+    all_pods.local_pod_cidrs = {*Cidr::parse("0.0.0.0/0"), *Cidr::parse("::/0")};
+    all_six.local_pod_cidrs = {*Cidr::parse("::/0")};
+    for (const ServiceTable& table :
+         {compile(*tick.snapshot, random_node()), compile(*tick.snapshot, all_pods),
+          compile(*tick.snapshot, all_six), every_kind_table()}) {
       Wanted wanted;
       for (const auto& [key, route] : wanted.update(table, {}, true).routes) {
         for (const char* from :
