@@ -231,6 +231,23 @@ TEST_F(UserspaceDriverOnFake, ARouteThatCannotBeRemovedKeepsItsGuard) {
   EXPECT_TRUE(driver->verify(false)->empty());
 }
 
+TEST_F(UserspaceDriverOnFake, ARouteWithAnotherSourceIsNamedAndMadeAnew) {
+  const auto driver = kernel_.make_driver();
+  ASSERT_TRUE(driver->start());
+  ASSERT_TRUE(driver->apply(web_table(), {}, true).ok());
+  const Ip vip = Ip::v4(0x0a600001);
+  for (const std::optional<Ip>& source : {std::optional(Ip::v4(0xc0a80002)), std::optional<Ip>()}) {
+    kernel_.fake().routes[vip] = source;
+    const auto drifts = driver->verify(true);
+    ASSERT_TRUE(drifts);
+    ASSERT_EQ(drifts->size(), 1u);
+    EXPECT_EQ(drifts->front().what, cat("route local 10.96.0.1", source ? " src 192.168.0.2" : "",
+                                        " has another source"));
+    EXPECT_TRUE(drifts->front().repaired);
+    EXPECT_EQ(driver->dump(), web_dump);
+  }
+}
+
 TEST_F(UserspaceDriverOnFake, StartFailsWithTheReasonWhereItCannotAttach) {
   kernel_.fake().attach_error = "userspace mode needs sk_lookup programs";
   const auto driver = kernel_.make_driver();

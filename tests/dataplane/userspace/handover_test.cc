@@ -269,6 +269,17 @@ TEST_F(DriverHandover, EndsWhenTheDriverStays) {
   EXPECT_FALSE(tracks());
 }
 
+// The next mode is in force by then: there is no way back.
+TEST_F(DriverHandover, ATrackerThatDoesNotAnswerIsNamedAndKeepsNothingFromEnding) {
+  ASSERT_TRUE(driver_->start());
+  ASSERT_TRUE(driver_->prepare_retire("nftables"));
+  conntrack_->fail_with("no memory");
+  EXPECT_TRUE(driver_->retire());
+  EXPECT_FALSE(tracks());
+  EXPECT_NE(sink_.text().find("ended connections stay tracked: no memory"), std::string::npos)
+      << sink_.text();
+}
+
 TEST_F(DriverHandover, WhatAKilledRunLeftGoesWithTheNextStartOrCleanup) {
   const std::string left = cat("add table inet ", Handover::table, "\n");
   ASSERT_TRUE(rules_->tamper(left));

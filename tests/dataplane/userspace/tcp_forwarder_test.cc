@@ -164,6 +164,38 @@ TEST_F(TcpForwarding, ABackendThatReadsLateGetsAllOfAClientThatHasGone) {
   EXPECT_TRUE(idle());
 }
 
+// Its end has been passed on, and the backend is not looked at while the answer waits for it.
+TEST_F(TcpForwarding, AClientThatHasSaidAllAndReadsLateGetsAllOfTheAnswer) {
+  const net::Fd backend = *net::listen_tcp({Ip::v4(0x7f000001), 0});
+  begin({*net::local_address(backend.get())});
+  const net::Fd client = dial(address_);
+  ::shutdown(client.get(), SHUT_WR);
+  net::Fd server;
+  ASSERT_TRUE(eventually([&] {
+    server = net::Fd(::accept4(backend.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    return static_cast<bool>(server);
+  }));
+  EXPECT_EQ(receive_all(server.get()), "");
+  const std::string answer = pattern(long_transfer, 6);
+  size_t said = 0;
+  ASSERT_TRUE(eventually([&] {  // until nothing moves any more
+    const size_t before = said;
+    const auto rest = std::string_view(answer).substr(said);
+    const ssize_t sent =
+        ::send(server.get(), rest.data(), rest.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent > 0) said += static_cast<size_t>(sent);
+    return said == before;
+  }));
+  ASSERT_LT(said, answer.size()) << "everything fits into buffers: nobody waits";
+  std::thread rest([&] {
+    send_all(server.get(), std::string_view(answer).substr(said));
+    server.reset();
+  });
+  EXPECT_TRUE(receive_all(client.get()) == answer);
+  rest.join();
+  EXPECT_TRUE(idle());
+}
+
 TEST_F(TcpForwarding, TakesBackendsInTurn) {
   LoopbackServer a(says("a")), b(says("b")), c(says("c"));
   begin({a.address(), b.address(), c.address()});

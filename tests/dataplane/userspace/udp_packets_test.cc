@@ -224,6 +224,21 @@ TEST_F(UserspaceUdp, WithoutFileDescriptorsDatagramsAreLostAndTheNextFlowIsServe
   });
 }
 
+// docs/userspace.md, "What is not there": without SO_REUSEPORT the dialled address is its alone.
+TEST_F(UserspaceUdp, AServerThatSharesThePortWithNobodyIsInTheWayUntilItGoes) {
+  start(table_);
+  net::Fd server;
+  lab_->net().in("node", [&] { server = *net::bind_udp({Ip{}, 80}); });
+  lab_->net().in("pod", [&] {
+    UdpTalk client(at("10.96.0.1", 80));
+    EXPECT_EQ(client.ask(), "timeout");
+    EXPECT_EQ(flows(), 0);
+    server.reset();
+    EXPECT_NE(client.ask(), "timeout");
+    EXPECT_TRUE(eventually([&] { return flows() == 1; }));
+  });
+}
+
 TEST_F(UserspaceUdp, PolicyHoldsForFlowsThatAreUnderWay) {
   start(table_);
   lab_->net().in("pod", [&] {
