@@ -54,6 +54,25 @@ TEST(IpvsFaults, RulesThatAreNotTakenAgainAreReplacedWithTheirTable) {
   EXPECT_TRUE(driver->verify(false)->empty());
 }
 
+// `explain` is about the kernel, not about wishes.
+TEST(IpvsFaults, EntriesOfAServiceAreThoseThatTheKernelStillHas) {
+  IpvsKernel kernel(false);
+  const auto driver = kernel.make_driver();
+  ServiceTable table = big_table(1, 1);
+  ASSERT_TRUE(driver->apply(table, {}, true).ok());
+  const api::ObjectKey service{"default", "s0"};
+  const auto before = driver->kernel_entries(service);
+  table.services.at(service).ports[0].backends.clear();
+  table.services.at(service).ports[0].if_empty = NoBackend::reject;
+  kernel.fakes().rules->fail_next(1);
+  ASSERT_FALSE(driver->apply(table, {service}, false).ok());
+  EXPECT_EQ(driver->kernel_entries(service), before);
+  ASSERT_TRUE(driver->retry().ok());
+  EXPECT_EQ(join(driver->kernel_entries(service), "\n"),
+            "ipvsadm -A -t 10.96.0.0:80 -s rr\n"
+            "nft inet fairlead-ipvs filter4 { 10.96.0.0 . 6 . 80 : goto refuse }");
+}
+
 struct Draining : testing::Test {
   void SetUp() override {
     driver = kernel.make_driver({.drain_interval = std::chrono::milliseconds(1)});
