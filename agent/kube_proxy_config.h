@@ -28,8 +28,8 @@ struct KubeProxyField {
 // The whole table, in the order of the API.
 std::span<const KubeProxyField> kube_proxy_fields();
 
-// What a flag of kube-proxy is here, such as "--hostname-override": a clause for an error, or "" when
-// no field has its name.
+// What a flag of kube-proxy is here, such as "--hostname-override": a clause for an error, or ""
+// when no field has its name.
 std::string kube_proxy_flag(std::string_view flag);
 
 // Applies the text to `config` if it is a KubeProxyConfiguration; false when it is something else
