@@ -25,7 +25,7 @@ class TcpListener::Connection : public std::enable_shared_from_this<Connection> 
     watch_ = listener_->loop_.watch(fd_.get(), EPOLLIN, [this](uint32_t events) {
       const auto self = shared_from_this();  // closing drops the listener's reference
       if ((events & (EPOLLHUP | EPOLLERR)) != 0) return listener_->close(*this);
-      if ((events & EPOLLOUT) != 0) flush();
+      if ((events & EPOLLOUT) != 0) pump();
       if (listener_ != nullptr && (events & EPOLLIN) != 0) read();
     });
     arm();
@@ -50,8 +50,7 @@ class TcpListener::Connection : public std::enable_shared_from_this<Connection> 
     --waiting_;
     if (listener_ == nullptr) return;
     queue_reply(reply);
-    flush();
-    if (listener_ != nullptr) handle_input();  // what was held back while too many waited
+    pump();
   }
   void late_dropped() { --waiting_; }
 
@@ -85,15 +84,15 @@ class TcpListener::Connection : public std::enable_shared_from_this<Connection> 
     if (got == 0) {
       // The peer may have shut down only its half, and still wait for replies.
       peer_done_ = true;
-      if (waiting_ == 0 && out_.empty()) return listener_->close(*this);
-      return update_events();
+      return pump();
     }
     in_.append(buffer, static_cast<size_t>(got));
     listener_->touch(*this);
-    handle_input();
+    pump();
   }
 
-  void handle_input();
+  void pump();
+  bool answer_input();
   void flush() {
     while (!out_.empty()) {
       const ssize_t sent = ::send(fd_.get(), out_.data(), out_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -103,8 +102,6 @@ class TcpListener::Connection : public std::enable_shared_from_this<Connection> 
       out_.erase(0, static_cast<size_t>(sent));
       arm();
     }
-    if (peer_done_ && out_.empty() && waiting_ == 0) return listener_->close(*this);
-    update_events();
   }
 
   TcpListener* listener_;  // nullptr: closed
@@ -144,7 +141,23 @@ class TcpListener::Connection::StreamOrigin final : public Origin {
   Connection& connection_;
 };
 
-void TcpListener::Connection::handle_input() {
+// Sends what waits, and answers what was held back for want of room, until there is none.
+void TcpListener::Connection::pump() {
+  const auto self = shared_from_this();
+  for (bool good = true;;) {
+    flush();
+    if (listener_ == nullptr) return;
+    if (!good) return listener_->close(*this);
+    const size_t before = in_.size();
+    good = answer_input();
+    if (good && in_.size() == before) break;
+  }
+  if (peer_done_ && out_.empty() && waiting_ == 0) return listener_->close(*this);
+  update_events();
+}
+
+// Every whole request; false: what follows can be none.
+bool TcpListener::Connection::answer_input() {
   TcpListener& listener = *listener_;
   const auto* data = reinterpret_cast<const uint8_t*>(in_.data());
   size_t at = 0;
@@ -165,9 +178,7 @@ void TcpListener::Connection::handle_input() {
   }
   listener.engine_.end_batch();
   in_.erase(0, at);
-  const auto self = shared_from_this();
-  flush();
-  if (bad && listener_ != nullptr) listener_->close(*this);
+  return !bad;
 }
 
 Result<std::unique_ptr<TcpListener>> TcpListener::open(net::EventLoop& loop,
