@@ -161,6 +161,7 @@ __noinline int tell(struct __sk_buff* skb, const struct packet* p) {
 }
 
 static __always_inline bool is_inside(const struct fl_network* network, const struct fl_ip* ip) {
+  if (is_v4(&network->ip) != is_v4(ip)) return false;  // no IPv4 address is in ::/0
   __u32 differ = 0;
   for (int i = 0; i < 4; ++i) differ |= (ip->word[i] ^ network->ip.word[i]) & network->mask.word[i];
   return !differ;

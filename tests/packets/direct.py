@@ -259,10 +259,24 @@ def networks():
     case = Case("dsr_networks", "Direct return: nodes are where they are said to be.",
                 services(OTHER, OTHER6, True,
                          "nodes 192.0.2.0/25\nnodes 203.0.113.128/25\nnodes fd02::/64\n"))
-    for src, backend, address, believed in (
-            (CLIENT, BACKEND, NODE, True), (CLIENT, BACKEND, "203.0.113.200", True),
-            (CLIENT, BACKEND, "203.0.113.100", False), (CLIENT, BACKEND, "192.0.2.129", False),
-            (CLIENT6, BACKEND6, NODE6, True), (CLIENT6, BACKEND6, "fd02:0:0:1::1", False)):
+    believed_of(case, (
+        (CLIENT, BACKEND, NODE, True), (CLIENT, BACKEND, "203.0.113.200", True),
+        (CLIENT, BACKEND, "203.0.113.100", False), (CLIENT, BACKEND, "192.0.2.129", False),
+        (CLIENT6, BACKEND6, NODE6, True), (CLIENT6, BACKEND6, "fd02:0:0:1::1", False)))
+    case.step("ingress", "a load balancer is nowhere", told(CLIENT, BACKEND, 39999, 8080, LB, 80),
+              "ok", frame(tcp_packet(CLIENT, BACKEND, 39999, 8080)))
+    case.write()
+    case = Case("dsr_networks_by_family", "Direct return: IPv6 nodes may be anywhere, which says "
+                                          "nothing of IPv4.",
+                services(OTHER, OTHER6, True, "nodes ::/0\nnodes 192.0.2.0/25\n"))
+    believed_of(case, (
+        (CLIENT, BACKEND, NODE, True), (CLIENT, BACKEND, "203.0.113.200", False),
+        (CLIENT6, BACKEND6, NODE6, True), (CLIENT6, BACKEND6, "fd02:0:0:1::1", True)))
+    case.write()
+
+
+def believed_of(case, words):
+    for src, backend, address, believed in words:
         sport = 40000 + len(case.text) % 9999
         before = told(src, backend, sport, 8080, address, 30080)
         if believed:
@@ -270,9 +284,6 @@ def networks():
                       frame(tcp_packet(src, backend, sport, 8080)))
         else:
             case.step("ingress", f"a node port of {address}", before, "drop")
-    case.step("ingress", "a load balancer is nowhere", told(CLIENT, BACKEND, 39999, 8080, LB, 80),
-              "ok", frame(tcp_packet(CLIENT, BACKEND, 39999, 8080)))
-    case.write()
 
 
 def fragments_of(case):
