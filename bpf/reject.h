@@ -70,21 +70,19 @@ static __always_inline void answer_ip(struct __sk_buff* skb, const struct packet
   bpf_skb_store_bytes(skb, p->l3, &h, sizeof h, 0);
 }
 
-// RFC 9293, 3.10.7.1: a segment to a closed port.
+// RFC 9293, 3.10.7.1: a segment to a closed port. It is a connection's first: is_opening().
 static __always_inline bool answer_rst(struct __sk_buff* skb, const struct packet* p) {
   struct tcp_header in;
   __be16 length;
   if (bpf_skb_load_bytes(skb, p->l4, &in, sizeof in)) return false;
   if (bpf_skb_load_bytes(skb, p->l3 + (p->ipv6 ? 4 : 2), &length, 2)) return false;
   __u32 headers = (in.offset >> 4) * 4 + (p->ipv6 ? 0 : sizeof(struct ipv4_header));
-  __u32 segment = bpf_ntohs(length) - headers + !!(in.flags & TCP_SYN) + !!(in.flags & TCP_FIN);
-  struct tcp_header out = {.sport = in.dport, .dport = in.sport, .offset = 0x50, .flags = TCP_RST};
-  if (in.flags & TCP_ACK) {
-    out.seq = in.ack;
-  } else {
-    out.flags |= TCP_ACK;
-    out.ack = bpf_htonl(bpf_ntohl(in.seq) + segment);
-  }
+  __u32 segment = bpf_ntohs(length) - headers + 1 + !!(in.flags & TCP_FIN);
+  struct tcp_header out = {.sport = in.dport,
+                           .dport = in.sport,
+                           .ack = bpf_htonl(bpf_ntohl(in.seq) + segment),
+                           .offset = 0x50,
+                           .flags = TCP_RST | TCP_ACK};
   out.checksum = fold(add(pseudo_header(p, sizeof out), &out, sizeof out));
   if (bpf_skb_change_tail(skb, p->l4 + sizeof out, 0)) return false;
   bpf_skb_store_bytes(skb, p->l4, &out, sizeof out, 0);

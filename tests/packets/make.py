@@ -37,6 +37,8 @@ def cluster_ip():
                   frame(udp_packet(pod, backend, 5000, 8053)))
         case.step("egress", "the answer", frame(udp_packet(backend, pod, 8053, 5000)), "ok",
                   frame(udp_packet(vip, pod, 53, 5000)))
+        case.step("ingress", "an empty datagram", frame(udp_packet(pod, vip, 5003, 53, payload=b"")),
+                  "ok", frame(udp_packet(pod, backend, 5003, 8053, payload=b"")))
     case.step("ingress", "no checksum", frame(udp_packet(POD, VIP, 5001, 53, check=0)), "ok",
               frame(udp_packet(POD, BACKEND, 5001, 8053, check=0)))
     case.step("ingress", "hairpin", frame(udp_packet(BACKEND, VIP, 5002, 53)), "ok",
@@ -107,6 +109,8 @@ def truncated():
               frame(icmp(ROUTER, NODE, 3, 1, 0, tcp_packet(NODE, BACKEND, MASQ, 8080)[:18])))
     case.same("ingress", "an error about an error", frame(icmp(
         ROUTER, NODE, 3, 1, 0, icmp(NODE, BACKEND, 3, 1, 0, b"x" * 28))))
+    case.same("ingress", "an error about a later fragment", frame(icmp(
+        ROUTER, NODE, 3, 1, 0, ip4(NODE, BACKEND, 6, bytes(16), fragment=5))))
     case.same("ingress", "the middle of a connection of which nobody saw the beginning",
               frame(tcp_packet(POD, VIP, 5000, 80, flags=0x18, ack=77, payload=b"hello")))
     case.same("ingress", "SCTP", frame(ip4(POD, VIP, 132, bytes(32))))
@@ -182,6 +186,16 @@ default/web TCP {VIP}:80 -> {BACKEND}:8080
     case.write()
 
 
+def with_options(node, client, backend):
+    sent = tcp(node, backend, MASQ, 8080, 2)
+    quoted = struct.pack("!H", 40000) + sent[2:]
+    if ":" in node:
+        hop = bytes([6, 0, 1, 4, 0, 0, 0, 0])
+        return ip6(node, backend, 0, hop + sent), ip6(client, backend, 0, hop + quoted)
+    nops = bytes([1, 1, 1, 0])
+    return ip4(node, backend, 6, sent, options=nops), ip4(client, backend, 6, quoted, options=nops)
+
+
 def icmp_errors(name, client, node, backend, router, kind, code, rest):
     case = Case(name, "Errors about translated packets reach the sender in its own terms.")
     sent = tcp_packet(node, backend, MASQ, 8080)
@@ -201,6 +215,10 @@ def icmp_errors(name, client, node, backend, router, kind, code, rest):
               frame(icmp(backend, client, kind, code, rest, inner)), "ok",
               frame(icmp(node, client, kind, code, rest,
                          requoted(inner, client, node, 40000, 30080))))
+    before, after = with_options(node, client, backend)
+    case.step("ingress", "an error about a packet with options or extension headers",
+              frame(icmp(router, node, kind, code, rest, before)), "ok",
+              frame(icmp(router, client, kind, code, rest, after)))
     reply = tcp_packet(node, client, 30080, 40000, flags=0x12)
     back = requoted(reply, backend, client, 8080, 40000)
     case.step("ingress", "an error about the answer", frame(icmp(router, node, kind, code, rest,
@@ -221,9 +239,9 @@ def refused():
         for what, flags, data, rst in (
                 ("SYN", 2, b"", {"flags": 0x14, "seq": 0, "ack": 1001}),
                 ("SYN and push", 10, b"hello", {"flags": 0x14, "seq": 0, "ack": 1006}),
-                ("SYN with data", 2, b"hi", {"flags": 0x14, "seq": 0, "ack": 1003})):
-            before = tcp_packet(pod, vip, 5000, 80, flags, ack=77 if flags & 16 else 0,
-                                payload=data)
+                ("SYN with data", 2, b"hi", {"flags": 0x14, "seq": 0, "ack": 1003}),
+                ("SYN and FIN", 3, b"", {"flags": 0x14, "seq": 0, "ack": 1002})):
+            before = tcp_packet(pod, vip, 5000, 80, flags, payload=data)
             reply = packet(vip, pod, 6, tcp(vip, pod, 80, 5000, **rst), **options)
             case.step("ingress", f"{what}: reset", frame(before), "redirect", answer(reply))
         before = udp_packet(pod, vip, 5000, 53, payload=b"a longer question")
@@ -233,6 +251,15 @@ def refused():
         reply = packet(vip, pod, 58 if v6 else 1, reply[40 if v6 else 20:], **options)
         case.step("ingress", "datagram: port unreachable", frame(before), "redirect",
                   answer(reply))
+        nothing = udp_packet(pod, vip, 5001, 53, payload=b"")
+        reply = icmp(vip, pod, kind, code, 0, nothing)
+        reply = packet(vip, pod, 58 if v6 else 1, reply[40 if v6 else 20:], **options)
+        case.step("ingress", "an empty datagram", frame(nothing), "redirect", answer(reply))
+    short = frame(tcp_packet(POD, "10.96.0.11", 5000, 80))
+    case.step("ingress", "a frame with padding: it counts for nothing", short + bytes(6),
+              "redirect", answer(ip4("10.96.0.11", POD, 6, tcp("10.96.0.11", POD, 80, 5000, 0x14,
+                                                               seq=0, ack=1001), ttl=64, ident=0)))
+    case.step("ingress", "a SYN that ends before its header does", short[:50], "drop")
     case.step("ingress", "a port that the service does not have",
               frame(tcp_packet(POD, VIP, 5000, 81)), "redirect",
               answer(ip4(VIP, POD, 6, tcp(VIP, POD, 81, 5000, 0x14, seq=0, ack=1001), ttl=64,
