@@ -30,10 +30,10 @@ bool is_over(const fl_tuple& tuple, const fl_nat& nat, uint32_t now, bool hurry)
 
 size_t live_flows(const Maps& maps, uint32_t now) {
   size_t live = 0;
-  each_entry<fl_tuple, fl_nat>(
+  const int error = each_entry<fl_tuple, fl_nat>(
       maps, MapId::conntrack,
       [&](const fl_tuple& tuple, const fl_nat& nat) { live += !is_over(tuple, nat, now, false); });
-  return live;
+  return error != 0 && live == 0 ? 1 : live;
 }
 
 ConntrackSweep sweep_conntrack(Maps& maps, uint32_t now, bool hurry) {

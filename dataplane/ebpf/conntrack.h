@@ -37,7 +37,7 @@ class SweepPace {
   uint64_t flows_ = 0;
 };
 
-// Entries that are not over. Removes none.
+// Entries that are not over; not 0 when that cannot be told. Removes none.
 size_t live_flows(const Maps& maps, uint32_t now);
 
 }  // namespace fairlead::dataplane::ebpf
