@@ -121,8 +121,8 @@ std::string RuleLayout::gates() const {
   append(out, rule("insiders", "drop"));
   append(out, chain("guard"));
   for (const bool ipv6 : {false, true}) {
-    append(out, rule("guard", cat(front(ipv6), " . ", word(ipv6), " saddr @allowed", digit(ipv6),
-                                  " return")));
+    append(out,
+           rule("guard", cat(nft::source_expression(ipv6), " @allowed", digit(ipv6), " return")));
   }
   append(out, rule("guard", "drop"));
   return out;

@@ -115,6 +115,13 @@ std::string delete_other_chains(const NftTable& held, const std::string& command
   return out;
 }
 
+// nft 1.0.6 swaps the bytes of `meta l4proto` in a key with intervals, all one of them, by an
+// operation that newer kernels refuse (Linux 6.12.117: not supported). The tracker has it in order.
+std::string source_expression(bool ipv6) {
+  const std::string_view ip = ipv6 ? "ip6" : "ip";
+  return cat(ip, " daddr . ct original protocol . th dport . ", ip, " saddr");
+}
+
 std::string hex(uint32_t value) {
   char digits[8];
   const auto end = std::to_chars(digits, digits + sizeof digits, value, 16).ptr;

@@ -51,6 +51,9 @@ std::vector<std::string> rule_differences(const NftTable& held, const std::strin
 std::string delete_other_chains(const NftTable& held, const std::string& commands,
                                 std::string_view table);
 
+// What is looked up in a set of address . protocol . port . source range.
+std::string source_expression(bool ipv6);
+
 std::string hex(uint32_t value);  // "0x4000", as commands have marks
 
 // Removes the table, whether it is there or not.

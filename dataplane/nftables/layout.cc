@@ -11,7 +11,7 @@ namespace {
 
 // Raised with every change of what base_commands() or chain_commands() say, so that a table of
 // another version is replaced and not taken over.
-constexpr int layout_version = 5;
+constexpr int layout_version = 6;
 
 char family_digit(bool ipv6) { return ipv6 ? '6' : '4'; }
 constexpr Protocol all_protocols[] = {Protocol::tcp, Protocol::udp, Protocol::sctp};
@@ -318,8 +318,7 @@ std::string Layout::chain_commands(const ChainKey& key) const {
                     " daddr } update @affinity-ports", digit, " ", element, word, " dport }"));
   }
   if (key.guarded) {
-    append(out, rule(cat(frontend_expression(key.ipv6), " . ", ip, " saddr != @ranges", digit,
-                         " drop")));
+    append(out, rule(cat(source_expression(key.ipv6), " != @", ranges_set(key.ipv6), " drop")));
   }
   const std::string set_mark = cat("meta mark set meta mark or ", hex(options_.masquerade_mark));
   const std::string not_pod = not_local_pod(key.ipv6);

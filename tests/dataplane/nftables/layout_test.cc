@@ -57,11 +57,11 @@ TEST(ChainText, EachActionMarksWhatItMust) {
        "@tcp-backends4\n"},
       {{Action::no_endpoint, Protocol::tcp, true, 0, true, false, {}},
        "guarded-no-endpoint6\n"
-       "  ip6 daddr . meta l4proto . th dport . ip6 saddr != @ranges6 drop\n"
+       "  ip6 daddr . ct original protocol . th dport . ip6 saddr != @ranges6 drop\n"
        "  goto no-endpoint\n"},
       {{Action::external, Protocol::tcp, false, 1, true, false, {}},
        "guarded-external-tcp4-1\n"
-       "  ip daddr . meta l4proto . th dport . ip saddr != @ranges4 drop\n"
+       "  ip daddr . ct original protocol . th dport . ip saddr != @ranges4 drop\n"
        "  meta mark set meta mark or 0x4000\n"
        "  dnat ip to ip daddr . tcp dport . numgen random mod 1 map @tcp-backends4\n"},
   };

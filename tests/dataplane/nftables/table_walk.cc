@@ -8,8 +8,9 @@
 namespace fairlead::dataplane {
 namespace {
 
-constexpr std::string_view fields[] = {"ip saddr",  "ip daddr",     "ip6 saddr",
-                                       "ip6 daddr", "meta l4proto", "th dport"};
+constexpr std::string_view fields[] = {
+    "ip saddr",     "ip daddr", "ip6 saddr",           "ip6 daddr",
+    "meta l4proto", "th dport", "ct original protocol"};
 
 std::string field_text(std::string_view field, const WalkPacket& packet) {
   if (field.ends_with("saddr")) return packet.source.to_string();
