@@ -58,6 +58,7 @@ class EbpfDriver final : public Driver {
   void close_stale_sockets();
   Result<void> attach();
   Result<void> attach_links();
+  void replace_older(ApplyReport& report);
   void finish(ApplyReport& report);
   void update_counters();
   void sweep(bool hurry);
@@ -163,9 +164,7 @@ ApplyReport EbpfDriver::apply(const ServiceTable& table, const std::set<api::Obj
   }
   report.writes += node_report.writes;
   report.errors.insert(report.errors.end(), node_report.errors.begin(), node_report.errors.end());
-  if (full && !attached_ && report.ok()) {
-    if (auto attached = attach(); !attached) report.errors.push_back(attached.error().message);
-  }
+  if (full && report.ok()) replace_older(report);
   finish(report);
   return report;
 }
@@ -175,8 +174,15 @@ ApplyReport EbpfDriver::retry() {
   ApplyReport report = services_->retry();
   node_->retry(report);
   if (links_) links_->retry();
+  // What fails again may fail for ever, and the older programs hear of no change at all.
+  if (served_) replace_older(report);
   finish(report);
   return report;
+}
+
+void EbpfDriver::replace_older(ApplyReport& report) {
+  if (attached_) return;
+  if (auto attached = attach(); !attached) report.errors.push_back(attached.error().message);
 }
 
 void EbpfDriver::finish(ApplyReport& report) {

@@ -87,6 +87,30 @@ TEST_F(EbpfDriverTest, AnotherLayoutsProgramsServeUntilTheFirstTable) {
   EXPECT_EQ(ask(lab_->cgroup()), "ENETUNREACH") << "and by them only";
 }
 
+// Or one Service too many would keep the node with the maps of before for ever.
+TEST_F(EbpfDriverTest, AnotherLayoutsProgramsGoAlthoughNotEverythingFits) {
+  Server server(node(), "web", "10.1.0.1", 8080);
+  ASSERT_TRUE(start());
+  ASSERT_TRUE(apply(web).ok());
+  driver_.reset();
+  const std::string home = lab_->bpffs() + "/fairlead";
+  ASSERT_EQ(rename(cat(home, "/v", int{FL_LAYOUT}).c_str(), (home + "/v0").c_str()), 0);
+  options_.max_services = 1;
+  ASSERT_TRUE(start());
+  const std::string two = cat("a/new TCP 10.96.0.11:80 -> 10.1.0.1:8080\n", web);
+  const auto said = [](const ApplyReport& report) { return join(report.errors, "\n"); };
+  const std::string full =
+      "default/web:p: 10.96.0.10:80/TCP: the frontends map is full (1 entries, --max-services); 0 "
+      "of 1 backends are served";
+  EXPECT_EQ(said(apply(two)), cat(full, "\nanother layout's programs are still in place"));
+  EXPECT_EQ(ask(lab_->cgroup()), answered) << "by the old ones, while there is hope";
+  auto scope = net::NetnsScope::enter(node());
+  EXPECT_EQ(said(driver_->retry()), full);
+  EXPECT_NE(access((home + "/v0").c_str(), F_OK), 0);
+  const auto asked = run_in(node(), lab_->cgroup(), [] { return dial({"10.96.0.11", 80}); });
+  EXPECT_EQ(asked, "web 10.1.0.1 from 10.96.0.11:80");
+}
+
 TEST_F(EbpfDriverTest, MovesToAnotherCgroup) {
   Server server(node(), "web", "10.1.0.1", 8080);
   ASSERT_TRUE(start());
