@@ -48,7 +48,16 @@ uint32_t wanted_entries(const bpf_map* map, const EbpfOptions& options) {
   return bpf_map__max_entries(map);
 }
 
-Result<void> copy_entries(const bpf_map_info& shape, int from, int to) {
+// "": none.
+std::string_view option_of(std::string_view map) {
+  for (size_t i = 0; i < map_count; ++i) {
+    const MapShape& shape = shape_of(static_cast<MapId>(i));
+    if (shape.name == map) return shape.option;
+  }
+  return {};
+}
+
+Result<void> copy_entries(const bpf_map_info& shape, int from, int to, uint32_t room) {
   std::vector<std::byte> keys, values;
   int failure = 0;
   auto flush = [&] {
@@ -69,6 +78,10 @@ Result<void> copy_entries(const bpf_map_info& shape, int from, int to) {
                           });
   flush();
   if (error == 0) error = failure;
+  if (error == E2BIG) {
+    return fail(cat("the pinned map ", shape.name, " holds more entries than ",
+                    option_of(shape.name), " allows (", room, ")"));
+  }
   if (error != 0) {
     return fail(cat("cannot copy the map ", shape.name,
                     " into one of another size: ", std::strerror(error)));
@@ -191,7 +204,7 @@ struct Object::Impl {
       bpf_map_info info{};
       uint32_t length = sizeof info;
       bpf_obj_get_info_by_fd(held.get(), &info, &length);
-      FL_TRY_VOID(copy_entries(info, held.get(), bpf_map__fd(map)));
+      FL_TRY_VOID(copy_entries(info, held.get(), bpf_map__fd(map), bpf_map__max_entries(map)));
     }
     to_copy.clear();
     return map_marks();

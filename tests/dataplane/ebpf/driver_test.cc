@@ -52,6 +52,24 @@ TEST_F(EbpfDriverTest, MapsThatBecomeTooSmallSaySo) {
   EXPECT_TRUE(apply(web).ok());
 }
 
+TEST_F(EbpfDriverTest, ASizeThatIsTooSmallForWhatIsThereChangesNothing) {
+  Server server(node(), "web", "10.1.0.1", 8080);
+  ASSERT_TRUE(start());
+  const std::string two = cat(web, "\na/more TCP 10.96.0.11:80 -> 10.1.0.1:8080");
+  ASSERT_TRUE(apply(two).ok());
+  const std::string before = driver_->dump();
+  options_.max_services = 1;
+  const Result<void> started = start();
+  ASSERT_FALSE(started);
+  EXPECT_EQ(started.error().message,
+            "the pinned map frontends holds more entries than --max-services allows (1)");
+  EXPECT_EQ(ask(lab_->cgroup()), answered) << "by what the last run has left";
+  options_.max_services = 2;
+  ASSERT_TRUE(start()) << "two are enough";
+  EXPECT_TRUE(apply(two).ok());
+  EXPECT_EQ(driver_->dump(), before);
+}
+
 TEST_F(EbpfDriverTest, TablesThatDoNotFitMeanARandomChoice) {
   Server server(node(), "web", "10.1.0.1", 8080);
   options_.max_maglev = 1;
