@@ -26,15 +26,16 @@ bool wants_tc(const net::LinkInfo& link, const std::vector<std::string>& names) 
 
 Result<void> LinkFilters::start(net::EventLoop& loop) {
   home_ = namespace_id();
+  // First, so that it tells of links that go while this attaches to one after the other.
+  FL_TRY(monitor_,
+         net::LinkMonitor::open(loop, [this](net::LinkMonitor::Event event,
+                                             const net::LinkInfo& link) { on_link(event, link); }));
   FL_TRY(net::Netlink netlink, net::Netlink::open());
   FL_TRY(std::vector<net::LinkInfo> links, netlink.links());
   std::set<int> present;
   for (const net::LinkInfo& link : links) present.insert(link.index);
   tcx_.sweep(present);
   for (const net::LinkInfo& link : links) on_link(net::LinkMonitor::Event::added, link);
-  FL_TRY(monitor_,
-         net::LinkMonitor::open(loop, [this](net::LinkMonitor::Event event,
-                                             const net::LinkInfo& link) { on_link(event, link); }));
   return {};
 }
 
