@@ -45,7 +45,7 @@ class AccessLogFile {
   std::string path_;
   std::mutex mutex_;
   net::Fd fd_;
-  std::atomic<uint64_t> failures_{0};  // lines that the file refused
+  std::atomic<uint64_t> failures_{0};  // writes that the file refused
 };
 
 // Belongs to one worker; writes to the shared file when it is large or flush() is called.

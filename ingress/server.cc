@@ -169,6 +169,10 @@ Status Server::status() const {
   const std::lock_guard lock(impl_->mutex);
   Status status = impl_->shared;
   for (const auto& worker : impl_->workers) status.requests += worker->requests();
+  if (const uint64_t failed = impl_->access_log ? impl_->access_log->failures() : 0; failed > 0) {
+    status.problems.push_back(cat("access log ", impl_->config.access_log, ": lines are missing, ",
+                                  failed, failed == 1 ? " write has" : " writes have", " failed"));
+  }
   return status;
 }
 
