@@ -15,10 +15,6 @@ bool is_link_local(const Ip& ip) {
   return ip.bytes[0] == 0xfe && (ip.bytes[1] & 0xc0) == 0x80;
 }
 
-bool holds_service_addresses(const net::LinkInfo& link) {
-  return link.kind == "dummy" && link.name.find("ipvs") != std::string::npos;
-}
-
 bool contains(const std::vector<Ip>& ips, const Ip& ip) {
   return std::find(ips.begin(), ips.end(), ip) != ips.end();
 }

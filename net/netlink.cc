@@ -103,6 +103,10 @@ void collect_local(nl_object* object, void* out) {
 
 }  // namespace
 
+bool holds_service_addresses(const LinkInfo& link) {
+  return link.kind == "dummy" && link.name.find("ipvs") != std::string::npos;
+}
+
 Result<NlSocket> open_route_socket() {
   NlSocket socket(nl_socket_alloc());
   if (!socket) return fail("netlink socket: out of memory");
@@ -334,7 +338,7 @@ Result<void> Netlink::add_local(const LocalRoute& route, uint8_t protocol) {
     const NlAddr source = to_nl_addr(*route.source, family_bits(*route.source));
     rtnl_route_set_pref_src(request.get(), source.get());
   }
-  const int error = rtnl_route_add(impl_->socket.get(), request.get(), NLM_F_CREATE | NLM_F_EXCL);
+  const int error = rtnl_route_add(impl_->socket.get(), request.get(), NLM_F_CREATE | NLM_F_APPEND);
   if (error < 0) return fail_nl(cat("cannot make ", route.ip.to_string(), " local"), error);
   return {};
 }

@@ -29,6 +29,10 @@ struct LinkInfo {
   friend bool operator==(const LinkInfo&, const LinkInfo&) = default;
 };
 
+// IPVS mode's dummy link, ours or kube-proxy's. Its addresses are those of Services, not the
+// machine's, and go with that mode.
+bool holds_service_addresses(const LinkInfo& link);
+
 struct AddressInfo {
   int link_index = 0;
   Ip ip;
@@ -83,8 +87,9 @@ class Netlink {
   Result<void> delete_route(const RouteRequest& route);
 
   // `protocol` (rtm_protocol of linux/rtnetlink.h, above 4) names who made the route: locals()
-  // lists the routes of one protocol number, and delete_local() touches no other's. Adding what is
-  // there already, whoever made it, is an error, and so is deleting what is not.
+  // lists the routes of one protocol number, and delete_local() touches no other's. Adding the same
+  // again is an error, and so is deleting what is not there. One that others made, as the kernel
+  // does for each address of a link, comes first as long as it is there.
   Result<void> add_local(const LocalRoute& route, uint8_t protocol);
   Result<void> delete_local(const Ip& ip, uint8_t protocol);
   Result<std::vector<LocalRoute>> locals(uint8_t protocol);

@@ -27,9 +27,16 @@ class KernelRoutes final : public LocalRoutes {
   }
   Result<std::set<Ip>> addresses() override {
     if (!netlink_) return not_open();
+    FL_TRY(const auto links, netlink_->links());
     FL_TRY(const auto rows, netlink_->addresses());
+    std::set<int> of_services;
+    for (const net::LinkInfo& link : links) {
+      if (holds_service_addresses(link)) of_services.insert(link.index);
+    }
     std::set<Ip> out;
-    for (const net::AddressInfo& row : rows) out.insert(row.ip);
+    for (const net::AddressInfo& row : rows) {
+      if (!of_services.contains(row.link_index)) out.insert(row.ip);
+    }
     return out;
   }
 

@@ -24,8 +24,9 @@ class LocalRoutes {
   virtual Result<void> open() = 0;  // in the thread's namespace; before the others, once
   virtual Result<void> add(const Ip& ip, const std::optional<Ip>& source) = 0;
   virtual Result<void> remove(const Ip& ip) = 0;
-  virtual Result<RouteSources> list() = 0;       // our own
-  virtual Result<std::set<Ip>> addresses() = 0;  // that links of this node have
+  virtual Result<RouteSources> list() = 0;  // our own
+  // That links of this node have, but for those where IPVS keeps addresses of Services.
+  virtual Result<std::set<Ip>> addresses() = 0;
 };
 
 std::unique_ptr<LocalRoutes> make_kernel_routes();
