@@ -189,9 +189,9 @@ std::string ClaimSync::dump() const {
   return out + rules_.dump();
 }
 
-Result<void> ClaimSync::stop(const std::set<ServiceKey>& services) {
+Result<void> ClaimSync::stop(const std::set<ServiceKey>& services, NewFlows flows) {
   FL_TRY_VOID(rules_.remove_hooks());
-  return services_.stop(services);
+  return services_.stop(services, flows);
 }
 
 // Looks before it touches anything: every agent asks for this at its start, also on nodes where

@@ -50,7 +50,7 @@ class ClaimSync {
   Result<std::vector<Drift>> drifts();
 
   // No new flow meets a rule of ours any more, and no new connection a destination.
-  Result<void> stop(const std::set<ServiceKey>& services);
+  Result<void> stop(const std::set<ServiceKey>& services, NewFlows flows);
   // All of ours, and `services`.
   Result<void> remove(const std::set<ServiceKey>& services);
 

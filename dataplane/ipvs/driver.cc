@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "base/text.h"
+#include "dataplane/capability.h"
 #include "dataplane/driver_flows.h"
 #include "dataplane/ipvs/claim_sync.h"
 #include "dataplane/ipvs/host.h"
@@ -36,6 +37,12 @@ class IpvsDriver final : public Driver {
   Result<void> cleanup() override;
   Result<std::vector<Drift>> verify(bool repair) override;
   std::vector<std::string> kernel_entries(const api::ObjectKey& service) const override;
+  Result<void> prepare_retire(std::string_view successor) override {
+    // Its sockets come after IPVS, which would refuse what finds no destination.
+    after_ = successor == to_string(Mode::userspace) ? NewFlows::to_node : NewFlows::refused;
+    return {};
+  }
+  void stay() override { after_ = NewFlows::refused; }
   Result<void> retire() override;
   bool drained() const override;
 
@@ -54,7 +61,8 @@ class IpvsDriver final : public Driver {
 
   Wanted wanted_;
   ClaimSync kernel_;
-  std::optional<NodeConfig> node_;  // of the last apply()
+  std::optional<NodeConfig> node_;      // of the last apply()
+  NewFlows after_ = NewFlows::refused;  // when it is retired
   std::set<ServiceKey> retired_;
   net::Timer drain_timer_;
 };
@@ -183,13 +191,13 @@ std::vector<std::string> IpvsDriver::kernel_entries(const api::ObjectKey& servic
   return out;
 }
 
-// The new driver's rules take every new flow before it would come here; what is under way has its
-// entries in IPVS and comes to the service addresses as before.
+// The new driver's rules take every new flow before it would come here, or it is passed on; what is
+// under way has its entries in IPVS and comes to the service addresses as before.
 Result<void> IpvsDriver::retire() {
   drain_timer_.reset();
   if (!kernel_.loaded()) FL_TRY_VOID(kernel_.load());
   retired_ = kernel_.services();
-  return kernel_.stop(retired_);
+  return kernel_.stop(retired_, after_);
 }
 
 bool IpvsDriver::drained() const {
@@ -198,7 +206,7 @@ bool IpvsDriver::drained() const {
     const auto destinations = doors_.table->destinations(key);
     if (!destinations) continue;  // nothing can be said: then nothing shall wait for it
     for (const auto& [address, destination] : *destinations) {
-      if (destination.active != 0) return false;
+      if (address != itself(key) && destination.active != 0) return false;
     }
   }
   return true;

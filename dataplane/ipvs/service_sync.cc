@@ -147,11 +147,18 @@ Result<void> ServiceSync::remove(const ServiceKey& key) {
   return {};
 }
 
-Result<void> ServiceSync::stop(const std::set<ServiceKey>& keys) {
+Result<void> ServiceSync::stop(const std::set<ServiceKey>& keys, NewFlows flows) {
   for (const ServiceKey& key : keys) {
     const auto service = held_.find(key);
     if (service == held_.end()) continue;
-    const Destinations destinations = service->second.destinations;
+    Destinations destinations = service->second.destinations;
+    if (flows == NewFlows::to_node) {
+      // It is local: IPVS translates it into itself and lets the packets go on. (Direct routing
+      // would do that, too, but until Linux 6.1 at least IPv6 routes that it remembers keep the
+      // interface from being removed.)
+      FL_TRY_VOID(set_weight(key, itself(key), 1));
+      destinations.erase(itself(key));
+    }
     for (const auto& [address, destination] : destinations) {
       FL_TRY_VOID(set_weight(key, address, 0));
     }

@@ -10,6 +10,12 @@
 
 namespace fairlead::dataplane::ipvs {
 
+// What becomes of new flows to a service that is stopped.
+enum class NewFlows {
+  refused,
+  to_node,  // IPVS leaves them as they are: sockets of this node take them
+};
+
 class ServiceSync {
  public:
   explicit ServiceSync(Table& table) : table_(table) {}
@@ -31,8 +37,8 @@ class ServiceSync {
   bool is_draining(const ServiceKey& key) const { return ending_.contains(key); }
 
   Result<void> remove(const ServiceKey& key);  // at once
-  // No new connections to these.
-  Result<void> stop(const std::set<ServiceKey>& keys);
+  // No new connections to the destinations of these.
+  Result<void> stop(const std::set<ServiceKey>& keys, NewFlows flows);
 
   size_t take_writes() { return std::exchange(writes_, 0); }
 

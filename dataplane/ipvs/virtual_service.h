@@ -17,6 +17,9 @@ struct ServiceKey {
   friend auto operator<=>(const ServiceKey&, const ServiceKey&) = default;
 };
 
+// The destination of flows that stay on the node, as they were dialled.
+inline SocketAddress itself(const ServiceKey& key) { return {key.ip, key.port}; }
+
 struct Settings {
   std::string scheduler = "rr";
   bool by_source_port = false;  // sh, mh: the client's port counts, too (IP_VS_SVC_F_SCHED2)

@@ -158,5 +158,40 @@ TEST_P(IpvsDriver, RetiredServicesTakeNoNewConnections) {
   EXPECT_EQ(driver->dump(), "");
 }
 
+// All other modes take new flows before IPVS sees them.
+TEST_P(IpvsDriver, OnlyToUserspaceModeNewFlowsArePassedOn) {
+  constexpr std::string_view passes = "-a -t 10.96.0.0:80 -r 10.96.0.0:80 -m -w 1\n";
+  struct Case {
+    std::string_view successor;
+    bool stays, passed;
+  };
+  const Case cases[] = {{"userspace", false, true},
+                        {"userspace", true, false},
+                        {"nftables", false, false},
+                        {"ebpf", false, false}};
+  for (const Case& one : cases) {
+    SCOPED_TRACE(cat(one.successor, one.stays ? ", of which nothing came" : ""));
+    const auto driver = start();
+    ASSERT_TRUE(driver->apply(big_table(1, 1), {}, true).ok());
+    ASSERT_TRUE(driver->prepare_retire(one.successor));
+    if (one.stays) driver->stay();
+    ASSERT_TRUE(driver->retire());
+    const std::string dump = driver->dump();
+    EXPECT_EQ(dump.find(passes) != dump.npos, one.passed) << dump;
+    EXPECT_NE(dump.find(" -m -w 0\n"), dump.npos) << dump;
+    EXPECT_TRUE(driver->drained());
+    if (kernel().fakes().table != nullptr && one.passed) {
+      Services& services = kernel().fakes().table->services();
+      Destinations& destinations = services.begin()->second.destinations;
+      destinations.at({Ip::v4(0x0a600000), 80}).active = 1;
+      EXPECT_TRUE(driver->drained()) << "what was passed on is not waited for";
+      destinations.at({Ip::v4(0x0a800000), 8080}).active = 1;
+      EXPECT_FALSE(driver->drained());
+    }
+    ASSERT_TRUE(driver->cleanup());
+    EXPECT_EQ(driver->dump(), "");
+  }
+}
+
 }  // namespace
 }  // namespace fairlead::dataplane

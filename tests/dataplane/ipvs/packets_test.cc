@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <set>
 
+#include "dataplane/userspace/driver.h"
 #include "net/netns.h"
 #include "tests/dataplane/ipvs/kernel.h"
 #include "tests/dataplane/packet_contract.h"
@@ -131,6 +132,49 @@ TEST_P(IpvsPackets, TimeoutsAreThoseOfTheOptions) {
   start_with({.timeouts = {.tcp = 61, .udp = 31}});
   lab_->net().in("node", [] {
     EXPECT_EQ(output_of("ipvsadm -L --timeout"), "Timeout (tcp tcpfin udp): 61 120 31\n");
+  });
+}
+
+// IPVS sees a flow before any socket does, and its interface has the addresses until it goes.
+TEST_P(IpvsPackets, UserspaceModeTakesOverWhileConnectionsGoOn) {
+  start(table_);
+  const auto served = [&](std::string_view to, Protocol protocol) {
+    const std::string answer = ask_from("pod", to, protocol);
+    return answer.starts_with("local ") || answer.starts_with("remote ");
+  };
+  const std::string_view dialled[] = {"10.96.0.1:80", "[fd96::1]:80", "203.0.113.1:80",
+                                      "10.9.0.1:30081"};
+  Registry registry;
+  std::unique_ptr<Driver> next;
+  lab_->net().in("pod", [&] {
+    auto talk = std::make_unique<Conversation>(*SocketAddress::parse("10.96.0.1:80"));
+    ASSERT_NE(talk->greeting().find(' '), std::string::npos);
+    lab_->net().in("node", [&] {
+      next = make_userspace_driver({}, Log(sink_), registry);
+      ASSERT_TRUE(driver_->prepare_retire("userspace"));
+      const auto started = next->start();
+      ASSERT_TRUE(started) << started.error().message;
+      const ApplyReport report = next->apply(table_, {}, true);
+      ASSERT_TRUE(report.ok()) << join(report.errors, "\n");
+      ASSERT_TRUE(driver_->retire());
+      EXPECT_FALSE(driver_->drained());
+    });
+    for (const std::string_view to : dialled) {
+      EXPECT_TRUE(served(to, Protocol::tcp)) << to;
+      EXPECT_TRUE(served(to, Protocol::udp)) << to;
+    }
+    EXPECT_GT(registry.counter("fairlead_userspace_connections_total", "").value(), 3u);
+    EXPECT_EQ(talk->say("one"), "one");
+    talk.reset();
+  });
+  lab_->net().in("node", [&] { ASSERT_TRUE(driver_->cleanup()); });
+  for (const std::string_view to : dialled) {
+    EXPECT_TRUE(served(to, Protocol::tcp)) << to;
+    EXPECT_TRUE(served(to, Protocol::udp)) << to;
+  }
+  lab_->net().in("node", [&] {
+    EXPECT_TRUE(next->verify(false)->empty());
+    next.reset();
   });
 }
 

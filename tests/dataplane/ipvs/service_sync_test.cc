@@ -94,7 +94,8 @@ class Play {
     }
     if (verb == "unclaim") return sync_.sync(key(word(1)), nullptr);
     if (verb == "load") return sync_.load();
-    if (verb == "stop") return sync_.stop({key(word(1))});
+    if (verb == "stop") return sync_.stop({key(word(1))}, NewFlows::refused);
+    if (verb == "pass") return sync_.stop({key(word(1))}, NewFlows::to_node);
     if (verb == "drain") return drain();
     if (verb == "status") return status();
     if (verb == "fail") {  // the write after so many
@@ -356,6 +357,22 @@ stop 80/TCP
   edit destination 10.0.0.2:8080 of IPVS service 10.96.0.1:80/TCP: weight 0
 stop 80/TCP
 stop 81/TCP
+status
+  leaving 0
+)"},
+    {"StoppedServicesMayPassOnWhatIsNew", R"(
+claim 80/TCP rr b1
+  add IPVS service 10.96.0.1:80/TCP: -t 10.96.0.1:80 -s rr
+  add destination 10.0.0.1:8080 of IPVS service 10.96.0.1:80/TCP: weight 1
+active 80/TCP b1 1
+pass 80/TCP
+  add destination 10.96.0.1:80 of IPVS service 10.96.0.1:80/TCP: weight 1
+  edit destination 10.0.0.1:8080 of IPVS service 10.96.0.1:80/TCP: weight 0
+pass 80/TCP
+claim 80/TCP rr b1
+  edit destination 10.0.0.1:8080 of IPVS service 10.96.0.1:80/TCP: weight 1
+  edit destination 10.96.0.1:80 of IPVS service 10.96.0.1:80/TCP: weight 0
+  delete destination 10.96.0.1:80 of IPVS service 10.96.0.1:80/TCP
 status
   leaving 0
 )"},
