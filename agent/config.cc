@@ -1,5 +1,6 @@
 #include "agent/config.h"
 
+#include "dataplane/ebpf/driver.h"
 #include "dataplane/ipvs/virtual_service.h"
 
 namespace fairlead::agent {
@@ -9,6 +10,16 @@ namespace {
 constexpr int64_t max_entries = 1 << 24;
 constexpr int64_t max_workers = 1024;
 constexpr std::string_view mode_names = "auto, ebpf, nftables, iptables, ipvs, userspace or none";
+
+Option<AgentConfig> few_node_cidrs(Option<AgentConfig> row) {
+  row.set = [set = std::move(row.set)](AgentConfig& config, std::string_view text) -> Result<void> {
+    FL_TRY_VOID(set(config, text));
+    const size_t count = config.node_cidrs.size(), most = dataplane::ebpf_node_cidrs;
+    if (count <= most) return {};
+    return fail(cat(count, " networks, expected at most ", most));
+  };
+  return row;
+}
 
 }  // namespace
 
@@ -115,9 +126,10 @@ std::vector<Option<C>> node_options() {
              &C::localhost_node_ports),
       option("masquerade-all", "BOOL", "masquerade all that goes to a ClusterIP",
              &C::masquerade_all),
-      option("node-cidr", "CIDRS",
-             "networks of all nodes: direct return to NodePorts of other addresses is refused",
-             &C::node_cidrs),
+      few_node_cidrs(
+          option("node-cidr", "CIDRS",
+                 "networks of all nodes: direct return to NodePorts of other addresses is refused",
+                 &C::node_cidrs)),
       option("service-cidr", "CIDRS", "drop what goes to an address here that no Service has",
              &C::service_cidrs),
       option("service-proxy-name", "NAME",

@@ -18,6 +18,9 @@
 
 namespace fairlead::dataplane {
 
+// More NodeConfig::node_cidrs than these are an error of each apply().
+inline constexpr size_t ebpf_node_cidrs = 8;
+
 struct EbpfOptions {
   std::string bpffs = "/sys/fs/bpf";    // start() mounts a bpffs here when the folder is none
   std::string cgroup;                   // "": the cgroup2 root, from /proc/mounts

@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "base/text.h"
+#include "dataplane/ebpf/driver.h"
 #include "dataplane/ebpf/map_codec.h"
 #include "dataplane/flow.h"
 #include "net/fd.h"
@@ -109,6 +110,8 @@ fl_config NodeSync::config_for(const NodeConfig& node) const {
   }
   return config;
 }
+
+static_assert(ebpf_node_cidrs == FL_MAX_NODE_NETWORKS);
 
 // New members first, then the switch that says how to read them, then what has to go: no program
 // sees a pod's address without its CIDR.
