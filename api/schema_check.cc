@@ -1,6 +1,6 @@
 #include "api/schema_check.h"
 
-#include <algorithm>
+#include <chrono>
 
 #include "api/quantity.h"
 #include "api/reader.h"
@@ -17,13 +17,14 @@ std::string_view text_of(const json::value& value) {
   return {value.get_string().data(), value.get_string().size()};
 }
 
-// RFC 3339 as Go's time.Parse takes it: of any year, with capital letters.
+// RFC 3339 as Go's time.Parse takes it: of any year, which a clock may not have, so that another of
+// the same length stands for it; with capital letters.
 bool is_time(std::string_view text) {
-  constexpr std::string_view leap_year = "2000";
-  if (text.size() < leap_year.size() || text.find_first_of("tz") != text.npos) return false;
-  return std::all_of(text.begin(), text.begin() + leap_year.size(),
-                     [](char c) { return c >= '0' && c <= '9'; }) &&
-         parse_rfc3339(cat(leap_year, text.substr(leap_year.size()))).has_value();
+  constexpr size_t digits = 4;
+  const auto year = parse_int(text.substr(0, digits), 0, 9999);
+  if (!year || text.size() < digits || text.find_first_of("tz") != text.npos) return false;
+  const bool leap = std::chrono::year(static_cast<int>(*year)).is_leap();
+  return parse_rfc3339(cat(leap ? "2000" : "2001", text.substr(digits))).has_value();
 }
 
 // Walks a document next to its type. The path is one string that grows and shrinks on the way, so
