@@ -1,10 +1,10 @@
 #include "agent/kube_proxy_config.h"
 
 #include <algorithm>
-#include <cctype>
 
 #include "agent/kube_proxy_fields.h"
 #include "api/yaml.h"
+#include "base/text.h"
 
 namespace fairlead::agent {
 namespace {
@@ -105,12 +105,8 @@ class FieldReader {
 // --conntrack-tcp-timeout-established is conntrack.tcpEstablishedTimeout: words change their
 // places, so names are compared by their letters alone.
 std::string letters_of(std::string_view name) {
-  std::string letters;
-  for (const char c : name) {
-    if (std::isalpha(static_cast<unsigned char>(c)) != 0) {
-      letters += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    }
-  }
+  std::string letters = to_lower(name);
+  std::erase_if(letters, [](char c) { return c < 'a' || c > 'z'; });
   std::sort(letters.begin(), letters.end());
   return letters;
 }
