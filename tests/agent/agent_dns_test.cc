@@ -1,31 +1,14 @@
 // A whole agent that serves cluster DNS, asked over UDP as a pod would.
-#include <gtest/gtest.h>
 #include <netinet/in.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 
-#include <filesystem>
-#include <fstream>
-#include <thread>
-
-#include "agent/agent.h"
 #include "net/fd.h"
-#include "net/http_client.h"
+#include "tests/agent/whole_agent.h"
 
 namespace fairlead::agent {
 namespace {
 
 using namespace std::string_literals;
-
-constexpr std::string_view manifest = R"(
-apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: default}
-spec:
-  clusterIP: 10.96.0.20
-  clusterIPs: [10.96.0.20]
-  ports: [{name: http, port: 80}]
-)";
 
 sockaddr_in local(uint16_t port) {
   sockaddr_in out{};
@@ -64,58 +47,19 @@ std::string ask_for_web(uint16_t port) {
   return {answer, static_cast<size_t>(std::max<ssize_t>(got, 0))};
 }
 
-class AgentWithDns : public ::testing::Test {
+class AgentWithDns : public WholeAgent {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/fairlead-agent-dns-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    folder_ = name;
-    std::filesystem::create_directory(folder_ + "/manifests");
-    std::ofstream(folder_ + "/manifests/web.yaml") << manifest;
-    config_.manifests = folder_ + "/manifests";
-    config_.node_name = "here";
-    config_.proxy_mode = ProxyMode::none;
+    WholeAgent::SetUp();
     config_.ingress = false;
     config_.dns_workers = 1;
     config_.dns_bind = {Ip::v4(0x7f000001)};
-    config_.healthz_listen = config_.metrics_listen = {Ip::v4(0x7f000001), 0};
-    config_.socket = folder_ + "/agent.sock";
     config_.corefile = folder_ + "/Corefile";
   }
-  void TearDown() override {
-    if (agent_) agent_->stop();
-    if (thread_.joinable()) thread_.join();
-    agent_.reset();
-    std::filesystem::remove_all(folder_);
-  }
   Result<void> start(const std::string& corefile) {
-    std::ofstream(config_.corefile) << corefile;
-    agent_ = std::make_unique<Agent>(config_, "test", Log(sink_));
-    auto started = agent_->start();
-    if (started) thread_ = std::thread([this] { agent_->run(); });
-    return started;
+    write("Corefile", corefile);
+    return WholeAgent::start();
   }
-  net::HttpResponse get(const std::string& path) {
-    net::HttpTarget target;
-    target.unix_path = config_.socket;
-    net::HttpRequest request;
-    request.target = path;
-    auto response = net::fetch(target, std::move(request));
-    return response ? *std::move(response) : net::HttpResponse{.status = 0};
-  }
-  bool eventually(const std::function<bool()>& condition) {
-    for (int i = 0; i < 500; ++i) {
-      if (condition()) return true;
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-    return false;
-  }
-
-  std::string folder_;
-  AgentConfig config_;
-  MemoryLogSink sink_;
-  std::unique_ptr<Agent> agent_;
-  std::thread thread_;
 };
 
 TEST_F(AgentWithDns, AnswersForItsServicesAndSaysSo) {
