@@ -9,7 +9,8 @@
 namespace fairlead::dataplane::ipvs {
 namespace {
 
-// Raised with every change of what base() says.
+// Raised when a set of base() holds something else than before: then none is kept. Other changes
+// are told by the fingerprint.
 constexpr int layout_version = 1;
 
 constexpr std::string_view gate_names[] = {"open", "refuse", "discard", "insiders"};
