@@ -75,8 +75,9 @@ ApplyReport ServiceSync::apply(const ServiceTable& table, const std::set<api::Ob
     for (const auto& [key, entry] : table.services) wanted[key] = &entry;
     swept_ = true;
     addresses_.forget_inherited();
+  } else {
+    for (const api::ObjectKey& key : beside(wanted)) add(key);
   }
-  for (const api::ObjectKey& key : beside(wanted)) add(key);
   return run(wanted, full || (swept_ && sweep_pending_));
 }
 
